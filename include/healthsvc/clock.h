@@ -1,0 +1,15 @@
+/*
+ * clock.h: the two clocks. Everything is decided by the monotonic one; the wall clock is shown.
+ *
+ * Threads: any. Errors: none (the clocks asked for always exist on Linux).
+ */
+#ifndef HEALTHSVC_CLOCK_H
+#define HEALTHSVC_CLOCK_H
+
+#include <stdint.h>
+
+int64_t clock_mono_ms(void); /* CLOCK_MONOTONIC, milliseconds */
+int64_t clock_mono_us(void); /* CLOCK_MONOTONIC, microseconds */
+int64_t clock_wall_ms(void); /* CLOCK_REALTIME, milliseconds since 1970-01-01 UTC */
+
+#endif

@@ -1,0 +1,3 @@
+#include <healthsvc/stats.h>
+
+struct stats stats;

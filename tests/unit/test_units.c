@@ -1,0 +1,264 @@
+/* units: every form that is accepted, and every near miss that is not. */
+#include <healthsvc/units.h>
+
+#include <errno.h>
+#include <netinet/in.h>
+
+#include <healthsvc/strbuf.h>
+
+#include "../testing.h"
+
+#define COUNT(table) (sizeof(table) / sizeof(table)[0])
+#define UNTOUCHED INT64_C(-77)
+
+struct number_case {
+    const char *text;
+    int err;
+    int64_t value;
+};
+
+TEST(parses_integers)
+{
+    static const struct number_case cases[] = {
+        {"0", 0, 0},
+        {"7", 0, 7},
+        {"+7", 0, 7},
+        {"-7", 0, -7},
+        {"007", 0, 7},
+        {"9223372036854775807", 0, INT64_MAX},
+        {"-9223372036854775808", 0, INT64_MIN},
+        {"9223372036854775808", -ERANGE, 0},
+        {"-9223372036854775809", -ERANGE, 0},
+        {"18446744073709551616", -ERANGE, 0},
+        {"99999999999999999999999999", -ERANGE, 0},
+        {"", -EINVAL, 0},
+        {"+", -EINVAL, 0},
+        {"-", -EINVAL, 0},
+        {"--7", -EINVAL, 0},
+        {" 7", -EINVAL, 0},
+        {"7 ", -EINVAL, 0},
+        {"7\n", -EINVAL, 0},
+        {"0x10", -EINVAL, 0},
+        {"1e3", -EINVAL, 0},
+        {"1.0", -EINVAL, 0},
+        {"seven", -EINVAL, 0},
+        /* not a number at all, however long its digits */
+        {"99999999999999999999999999x", -EINVAL, 0},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        int64_t value = UNTOUCHED;
+        int err = units_parse_int(cases[i].text, &value);
+        if (!EXPECT_INT(err, cases[i].err) ||
+            !EXPECT_INT(value, cases[i].err == 0 ? cases[i].value : UNTOUCHED))
+            printf("# for \"%s\"\n", cases[i].text);
+    }
+}
+
+TEST(parses_digits_by_length)
+{
+    uint64_t value = 77;
+    EXPECT_INT(units_parse_digits("8000/health", 4, &value), 0);
+    EXPECT(value == 8000);
+    EXPECT_INT(units_parse_digits("18446744073709551615", 20, &value), 0);
+    EXPECT(value == UINT64_MAX);
+    value = 77;
+    EXPECT_INT(units_parse_digits("18446744073709551616", 20, &value), -ERANGE);
+    EXPECT_INT(units_parse_digits("8000/health", 5, &value), -EINVAL);
+    EXPECT_INT(units_parse_digits("8000", 0, &value), -EINVAL);
+    EXPECT_INT(units_parse_digits("+8", 2, &value), -EINVAL);
+    EXPECT(value == 77);
+}
+
+TEST(parses_durations)
+{
+    static const struct number_case cases[] = {
+        {"250ms", 0, 250},
+        {"0s", 0, 0},
+        {"5s", 0, 5000},
+        {"1m", 0, 60000},
+        {"2h", 0, 7200000},
+        {"1d", 0, 86400000},
+        {"9223372036854775807ms", 0, INT64_MAX},
+        {"9223372036854775s", 0, INT64_C(9223372036854775000)},
+        {"9223372036854776s", -ERANGE, 0},
+        {"106751991168d", -ERANGE, 0},
+        {"99999999999999999999999s", -ERANGE, 0},
+        {"5", -EINVAL, 0},
+        {"", -EINVAL, 0},
+        {"s", -EINVAL, 0},
+        {"5 s", -EINVAL, 0},
+        {" 5s", -EINVAL, 0},
+        {"5s ", -EINVAL, 0},
+        {"-5s", -EINVAL, 0},
+        {"+5s", -EINVAL, 0},
+        {"1.5s", -EINVAL, 0},
+        {"5S", -EINVAL, 0},
+        {"5sec", -EINVAL, 0},
+        {"1m30s", -EINVAL, 0},
+        {"5w", -EINVAL, 0},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        int64_t value = UNTOUCHED;
+        int err = units_parse_duration_ms(cases[i].text, &value);
+        if (!EXPECT_INT(err, cases[i].err) ||
+            !EXPECT_INT(value, cases[i].err == 0 ? cases[i].value : UNTOUCHED))
+            printf("# for \"%s\"\n", cases[i].text);
+    }
+}
+
+TEST(formats_durations)
+{
+    static const struct {
+        int64_t ms;
+        const char *text;
+    } cases[] = {
+        {0, "0s"},
+        {1, "1ms"},
+        {250, "250ms"},
+        {1000, "1s"},
+        {1500, "1500ms"},
+        {5000, "5s"},
+        {60000, "1m"},
+        {90000, "90s"},
+        {3600000, "1h"},
+        {86400000, "24h"},
+        {172800000, "2d"},
+        {-5000, "-5s"},
+        {INT64_MAX, "9223372036854775807ms"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct strbuf b;
+        int64_t back = 0;
+        strbuf_init(&b, 64);
+        units_format_duration(&b, cases[i].ms);
+        EXPECT_STR(b.data, cases[i].text);
+        if (cases[i].ms >= 0) {
+            EXPECT_INT(units_parse_duration_ms(b.data, &back), 0);
+            EXPECT_INT(back, cases[i].ms);
+        }
+        strbuf_done(&b);
+    }
+}
+
+TEST(reads_addresses_and_writes_them_back)
+{
+    static const struct {
+        const char *text;
+        uint16_t default_port;
+        const char *back; /* NULL: refused */
+    } cases[] = {
+        {"127.0.0.1:8000", 0, "127.0.0.1:8000"},
+        {"0.0.0.0:0", 0, "0.0.0.0:0"},
+        {"255.255.255.255:65535", 0, "255.255.255.255:65535"},
+        {"10.0.0.2", 53, "10.0.0.2:53"},
+        {"10.0.0.2:5353", 53, "10.0.0.2:5353"},
+        {"[::1]:8000", 0, "[::1]:8000"},
+        {"[::]:0", 0, "[::]:0"},
+        {"[2001:db8:0:0::53]", 53, "[2001:db8::53]:53"},
+        {"[::ffff:1.2.3.4]:1", 0, "[::ffff:1.2.3.4]:1"},
+        {"10.0.0.2", 0, NULL},
+        {"[::1]", 0, NULL},
+        {"", 53, NULL},
+        {":8000", 0, NULL},
+        {"8000", 0, NULL},
+        {"+8000", 0, NULL},
+        {"127.0.0.1:", 0, NULL},
+        {"127.0.0.1:", 53, NULL},
+        {"127.0.0.1:65536", 0, NULL},
+        {"127.0.0.1:99999999999999999999999", 0, NULL},
+        {"127.0.0.1:-1", 0, NULL},
+        {"127.0.0.1:80s", 0, NULL},
+        {"127.0.0.1:8000 ", 0, NULL},
+        {" 127.0.0.1:8000", 0, NULL},
+        {"127.0.0.01:8000", 0, NULL},
+        {"127.0.0.256:8000", 0, NULL},
+        {"127.1:8000", 0, NULL},
+        {"0x7f.0.0.1:8000", 0, NULL},
+        {"localhost:8000", 0, NULL},
+        {"*:8000", 0, NULL},
+        {"::1:8000", 0, NULL},
+        {"::1", 53, NULL},
+        {"[::1", 53, NULL},
+        {"[::1]x", 53, NULL},
+        {"[::1]8000", 53, NULL},
+        {"[127.0.0.1]:8000", 0, NULL},
+        {"[fe80::1%eth0]:8000", 0, NULL},
+        {"[]:8000", 0, NULL},
+        {"[1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb:cccc]:1", 0, NULL},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct sockaddr_storage addr = {.ss_family = AF_UNIX};
+        socklen_t len = 7;
+        struct strbuf b;
+        strbuf_init(&b, 64);
+        int err = units_parse_address(cases[i].text, cases[i].default_port, &addr, &len);
+        if (!EXPECT((err == 0) == (cases[i].back != NULL)))
+            printf("# for \"%s\"\n", cases[i].text);
+        if (err == 0) {
+            units_format_address(&b, (struct sockaddr *)&addr);
+            EXPECT_STR(b.data, cases[i].back);
+            EXPECT_INT(len, addr.ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                       : sizeof(struct sockaddr_in));
+        } else {
+            EXPECT(err == -EINVAL || err == -ERANGE);
+            EXPECT_INT(addr.ss_family, AF_UNIX);
+            EXPECT_INT(len, 7);
+        }
+        strbuf_done(&b);
+    }
+}
+
+TEST(formats_what_is_no_address)
+{
+    struct sockaddr_storage addr = {.ss_family = AF_UNIX};
+    struct strbuf b;
+    strbuf_init(&b, 64);
+    units_format_address(&b, (struct sockaddr *)&addr);
+    EXPECT_STR(b.data, "?");
+    strbuf_done(&b);
+}
+
+TEST(finds_the_nearest_word)
+{
+    static const char *const words[] = {"period", "timeout", "fall", "rise", "ca_file", NULL};
+    static const char *const none[] = {NULL};
+    static const char *const near[] = {"cat", "bat", "hat", NULL};
+    EXPECT_STR(units_nearest_word("perod", words), "period");
+    EXPECT_STR(units_nearest_word("preiod", words), "period"); /* two letters swapped: one edit */
+    EXPECT_STR(units_nearest_word("periods", words), "period");
+    EXPECT_STR(units_nearest_word("epriods", words), "period"); /* two edits */
+    EXPECT_STR(units_nearest_word("perxyod", words), "period"); /* two edits: x for i, y */
+    EXPECT_STR(units_nearest_word("prxyod", words), NULL);      /* three */
+    EXPECT_STR(units_nearest_word("period", words), "period");
+    EXPECT_STR(units_nearest_word("Rise", words), "rise");
+    EXPECT_STR(units_nearest_word("cafile", words), "ca_file");
+    EXPECT_STR(units_nearest_word("database", words), NULL);
+    EXPECT_STR(units_nearest_word("", words), NULL);
+    EXPECT_STR(units_nearest_word("x", words), NULL);
+    EXPECT_STR(units_nearest_word("period", none), NULL);
+    EXPECT_STR(units_nearest_word("rat", near), "cat"); /* the first of equals */
+    EXPECT_STR(units_nearest_word("hatt", near), "hat");
+    EXPECT_STR(units_nearest_word("timeouttimeouttimeouttimeouttimeouttimeout", words), NULL);
+}
+
+TEST(hashes_alike_everywhere)
+{
+    /* The published vectors of FNV-1a, 64 bits. */
+    EXPECT(units_hash64("") == UINT64_C(0xcbf29ce484222325));
+    EXPECT(units_hash64("a") == UINT64_C(0xaf63dc4c8601ec8c));
+    EXPECT(units_hash64("foobar") == UINT64_C(0x85944171f73967e8));
+    EXPECT(units_hash64("\xff") != units_hash64("\x7f"));
+}
+
+int main(void)
+{
+    RUN(parses_integers);
+    RUN(parses_digits_by_length);
+    RUN(parses_durations);
+    RUN(formats_durations);
+    RUN(reads_addresses_and_writes_them_back);
+    RUN(formats_what_is_no_address);
+    RUN(finds_the_nearest_word);
+    RUN(hashes_alike_everywhere);
+    return testing_end();
+}
