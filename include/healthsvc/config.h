@@ -1,0 +1,117 @@
+/*
+ * config.h: one configuration file as one immutable object.
+ *
+ * Owner: whoever holds a reference; the last config_unref() frees, on any thread.
+ * Threads: config_load() on main; afterwards nothing changes, so any thread may read.
+ * Errors: every fault of the file is reported, all in one run, as "FILE:LINE: sentence".
+ */
+#ifndef HEALTHSVC_CONFIG_H
+#define HEALTHSVC_CONFIG_H
+
+#include <healthsvc/attr.h>
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+struct scheme;
+struct strbuf;
+struct tls_profile;
+
+enum importance {
+    IMPORTANCE_REQUIRED = 0, /* down fails the verdict */
+    IMPORTANCE_OPTIONAL,     /* down degrades it */
+    IMPORTANCE_INFO,         /* shown only */
+};
+
+/* Settings of every dependency whose scheme speaks TLS. Strings are owned; NULL: not set. */
+struct tls_conf {
+    char *ca_file;     /* PEM; NULL: the system's store */
+    char *cert_file;   /* PEM chain of the client certificate; NULL: none */
+    char *key_file;    /* PEM key of it; NULL: in cert_file */
+    char *server_name; /* name for SNI and verification instead of the URL's host; NULL: host */
+    bool verify;       /* false only when written */
+    int64_t cert_warn; /* days: warn when fewer are left; 0: never */
+};
+
+/* What to ask, and how to judge the answer. Immutable after config_load(). */
+struct target_conf {
+    struct config *owner; /* borrowed: reference it to keep this alive */
+    char *name;
+    char *url;  /* as written (never holds credentials: those are refused) */
+    char *host; /* name or numeric address, without brackets */
+    uint16_t port;
+    char *path; /* path and query as sent, "/" at least, for schemes that have one; else NULL */
+    const struct scheme *scheme;
+    int64_t period_ms, timeout_ms, confirm_ms, max_age_ms;
+    int64_t fall, rise;
+    enum importance importance;
+    char *user;          /* NULL: none */
+    char *password_file; /* a file name is relative to the configuration file; NULL: none */
+    char *password_env;
+    char *secret; /* what they held, without the trailing newline; never shown; NULL: none */
+    struct tls_conf tls;
+    struct tls_profile *tls_profile; /* by probe_prepare(); NULL: scheme without TLS */
+    void *scheme_conf;               /* scheme->conf_size bytes; NULL: none */
+    int line;                        /* of its group in the file, for messages */
+    const char *file;                /* owned by `owner` */
+};
+
+struct config_listen {
+    char *text; /* as written, "127.0.0.1:8000" */
+    struct sockaddr_storage addr;
+    socklen_t addr_len;
+};
+
+struct config {
+    atomic_uint refs;
+    char *path;
+    char *name;
+    struct config_listen *listen;
+    size_t listen_count;
+    int64_t workers;
+    int64_t unhealthy_status;
+    int64_t shutdown_delay_ms;
+    char *nameservers;            /* comma-separated, for engine_new(); NULL: the system's */
+    struct target_conf **targets; /* in the order of the file */
+    struct target_conf **by_name; /* the same, sorted, for config_find_target() */
+    size_t target_count;
+    char **files; /* every file read, for target_conf.file; NULL-terminated */
+};
+
+/* A fault's text, complete: "health.conf:12: unknown setting 'perod', did you mean 'period'?" */
+typedef void (*config_fault_fn)(void *arg, const char *text);
+
+/* Reads the file and all it includes. 0 with a new reference in *ret_config; -EINVAL after at
+ * least one call of `fault`; -ENOMEM. */
+int config_load(const char *path, config_fault_fn fault, void *arg, struct config **ret_config)
+    MUST_CHECK;
+struct config *config_ref(struct config *config);
+/* Accepts NULL, returns NULL. */
+struct config *config_unref(struct config *config);
+
+/* The target of that name, or NULL. */
+const struct target_conf *config_find_target(const struct config *config, const char *name);
+
+enum config_change {
+    CONFIG_CHANGE_NONE = 0,
+    CONFIG_CHANGE_JUDGED, /* only how it is judged or timed */
+    CONFIG_CHANGE_ASKED,  /* what is asked */
+};
+/* Compares two definitions of one dependency; adds the names of the settings that differ to
+ * *names, separated by ", " (not those that only adapt to another that differs). */
+enum config_change config_compare_targets(const struct target_conf *a, const struct target_conf *b,
+                                          struct strbuf *names);
+
+/* True if any setting that only a restart can change (workers) differs; their names in *names. */
+bool config_needs_restart(const struct config *a, const struct config *b, struct strbuf *names);
+
+/* Writes every setting row (top level, dependency, each scheme) as documentation text: the
+ * README's and the manual's tables are tested against it. */
+void config_describe(struct strbuf *out);
+
+const char *importance_token(enum importance i); /* "required" "optional" "info" */
+
+#endif

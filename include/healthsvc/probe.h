@@ -1,0 +1,104 @@
+/*
+ * probe.h: one check of one dependency, and the table of schemes that can be asked.
+ *
+ * Owner: the engine owns a probe from probe_start() until it has called `done`.
+ * Threads: probe_prepare() on the thread that loads a configuration (main); all else on the
+ * checker thread.
+ * Errors: probe_start() returns 0 or a negative errno; on success `done` is called exactly once,
+ * later, never from inside probe_start(). A check's outcome is not an error.
+ */
+#ifndef HEALTHSVC_PROBE_H
+#define HEALTHSVC_PROBE_H
+
+#include <healthsvc/attr.h>
+#include <healthsvc/outcome.h>
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct config;
+struct dialogue;
+struct engine;
+struct key_row;
+struct loop;
+struct probe;
+struct probe_ops;
+struct strbuf;
+struct target_conf;
+
+enum probe_phase {
+    PROBE_PHASE_DNS = 0,
+    PROBE_PHASE_CONNECT,
+    PROBE_PHASE_TLS,
+    PROBE_PHASE_EXCHANGE,
+};
+#define PROBE_PHASE_COUNT 4
+
+const char *probe_phase_token(enum probe_phase phase); /* "dns" "connect" "tls" "exchange" */
+
+struct probe_result {
+    enum outcome outcome;
+    enum probe_phase phase;              /* where it ended */
+    char text[OUTCOME_TEXT_BYTES];       /* for people; printable ASCII; "" when good */
+    int64_t phase_us[PROBE_PHASE_COUNT]; /* time spent in each phase, 0 if never in it */
+    int64_t total_us;                    /* from start to verdict */
+    int http_status;                     /* 0: none seen */
+    int64_t cert_expires_wall_s;         /* earliest notAfter of the chain, unix s; 0: none seen */
+    int ip_family;                       /* AF_INET, AF_INET6; 0: not connected */
+};
+
+typedef void (*probe_done_fn)(struct probe *p, const struct probe_result *result, void *arg);
+
+/* Facts of a scheme (what config needs to know) beside its behaviour (ops, dialogue). A row with
+ * no ops is known but not in this build. */
+enum scheme_flag {
+    SCHEME_TLS = 1,      /* speaks TLS from the first byte */
+    SCHEME_PATH = 2,     /* the URL may have a path and a query */
+    SCHEME_SECRET = 4,   /* may log in: `user`, `password_file`, `password_env` have a use */
+    SCHEME_STARTTLS = 8, /* may turn to TLS after a go-ahead: has the TLS settings too */
+};
+struct scheme {
+    const char *name;
+    uint16_t port; /* default, 0: the URL must name one */
+    unsigned flags;
+    size_t conf_size; /* bytes of the private settings, target_conf.scheme_conf; 0: none */
+    const struct key_row *keys; /* rows of the private settings, ended by a row without name */
+    /* Makes what can be made once (request bytes, compiled patterns) from the settings read;
+     * 0, or -EINVAL with a sentence in *why naming the setting as 'key'. NULL: nothing to do. */
+    int (*prepare)(struct target_conf *conf, struct strbuf *why);
+    /* Frees what prepare() made; accepts a conf whose prepare() failed or never ran. May be NULL. */
+    void (*release)(struct target_conf *conf);
+    const struct probe_ops *ops;
+    const struct dialogue *dialogue; /* for stream_ops; NULL: being connected (and TLS) is enough */
+};
+
+/* The row of that name, or NULL; known schemes that are not built have `ops` NULL. */
+const struct scheme *scheme_find(const char *name);
+/* The i-th row of schemes.def, NULL past the end. */
+const struct scheme *scheme_at(size_t i);
+
+/* Readies a freshly read target for being asked: its TLS profile (shared with the targets of
+ * `config` that were prepared before and want the same), then scheme->prepare(). 0, or a negative
+ * errno with a sentence in *why that names the setting as 'key' (config puts file:line before). */
+int probe_prepare(struct config *config, struct target_conf *conf, struct strbuf *why) MUST_CHECK;
+/* Gives back what probe_prepare() made; any thread; accepts one never prepared. */
+void probe_release(struct target_conf *conf);
+
+/* The engine runs on `loop` (borrowed, outlives it) and resolves by `nameservers` (borrowed for
+ * the call; comma-separated "address[:port]", NULL: the system's). */
+int engine_new(struct loop *loop, const char *nameservers, struct engine **ret_engine) MUST_CHECK;
+/* Other name servers from now on; look-ups under way finish with the old ones. */
+int engine_set_nameservers(struct engine *engine, const char *nameservers) MUST_CHECK;
+/* At most this many probes at once; more are refused with -EMFILE. */
+void engine_set_limit(struct engine *engine, size_t max_in_flight);
+/* Every probe must have finished or been cancelled. Accepts NULL, returns NULL. */
+struct engine *engine_free(struct engine *engine);
+
+/* Starts one check with one absolute deadline, conf->timeout_ms from now. Keeps a reference on
+ * conf's configuration until it has finished. */
+int probe_start(struct engine *engine, const struct target_conf *conf, probe_done_fn done,
+                void *arg, struct probe **ret_probe) MUST_CHECK;
+/* Gives the check up: calls `done` with OUTCOME_OWN_CANCELLED before it returns. */
+void probe_cancel(struct probe *p);
+
+#endif

@@ -1,0 +1,28 @@
+/*
+ * rows.h: every setting of the top level and of a dependency that is no scheme's own.
+ *
+ * Threads: any (constant).
+ */
+#ifndef HEALTHSVC_CONFIG_ROWS_H
+#define HEALTHSVC_CONFIG_ROWS_H
+
+#include <healthsvc/keys.h>
+
+/* Addresses as written, until top.c has made them what struct config holds. */
+struct address_texts {
+    char *listen;
+    char *nameservers;
+};
+
+extern const struct key_row rows_top[];       /* into struct config */
+extern const struct key_row rows_addresses[]; /* into struct address_texts */
+/* Into struct target_conf: */
+extern const struct key_row rows_identity[]; /* not in `defaults` */
+extern const struct key_row rows_common[];
+extern const struct key_row rows_secret[]; /* with schemes that may log in */
+extern const struct key_row rows_tls[];    /* with schemes that speak TLS */
+
+/* The row of that name, or NULL. */
+const struct key_row *rows_find(const struct key_row *rows, const char *name);
+
+#endif

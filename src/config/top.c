@@ -1,0 +1,235 @@
+/*
+ * top.c: the settings of the service itself: its name, the addresses it serves and those it asks.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <healthsvc/config.h>
+#include <healthsvc/keys.h>
+#include <healthsvc/strbuf.h>
+#include <healthsvc/units.h>
+
+#include "config/loader.h"
+#include "config/rows.h"
+
+#define DNS_PORT 53
+#define ADDRESS_SHOWN_BYTES 60
+
+static void tell(void *arg, const config_setting_t *setting, const char *sentence)
+{
+    struct loader *l = arg;
+    faults_add(&l->faults, setting, "%s", sentence);
+}
+
+/* The length of the UTF-8 sequence at `s` (RFC 3629 section 4); 0: not one, or a control
+ * character. */
+static size_t visible_length(const unsigned char *s)
+{
+    unsigned char low = 0x80, high = 0xbf;
+    size_t len;
+
+    if (s[0] < 0x80)
+        return s[0] >= 0x20 && s[0] != 0x7f ? 1 : 0;
+    if (s[0] >= 0xc2 && s[0] <= 0xdf) {
+        len = 2;
+        low = s[0] == 0xc2 ? 0xa0 : low; /* U+0080..U+009F are controls */
+    } else if (s[0] >= 0xe0 && s[0] <= 0xef) {
+        len = 3;
+        low = s[0] == 0xe0 ? 0xa0 : low;
+        high = s[0] == 0xed ? 0x9f : high; /* surrogates */
+    } else if (s[0] >= 0xf0 && s[0] <= 0xf4) {
+        len = 4;
+        low = s[0] == 0xf0 ? 0x90 : low;
+        high = s[0] == 0xf4 ? 0x8f : high;
+    } else {
+        return 0;
+    }
+    if (s[1] < low || s[1] > high)
+        return 0;
+    for (size_t i = 2; i < len; i++) {
+        if (s[i] < 0x80 || s[i] > 0xbf)
+            return 0;
+    }
+    return len;
+}
+
+static void settle_name(struct loader *l, const config_setting_t *root)
+{
+    struct config *config = l->config;
+    const config_setting_t *at = config_setting_get_member(root, "name");
+    char host[HOST_NAME_MAX + 1] = "";
+    size_t len;
+
+    if (config->name == NULL) {
+        if (gethostname(host, sizeof host) != 0 || host[0] == '\0')
+            config->name = strdup("localhost");
+        else
+            config->name = strndup(host, sizeof host);
+        if (config->name == NULL)
+            l->no_memory = true;
+        return;
+    }
+    for (const unsigned char *p = (const unsigned char *)config->name; *p != '\0'; p += len) {
+        len = visible_length(p);
+        if (len == 0) {
+            faults_add(&l->faults, at, "'name' must be UTF-8 without control characters");
+            return;
+        }
+    }
+}
+
+static bool has_prefix(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* What is wrong with an address to listen on that is none, for those who know other servers. */
+static const char *explain_listen(const char *text)
+{
+    size_t len = strlen(text);
+
+    if (has_prefix(text, "https:") ||
+        (len > 1 && text[len - 1] == 's' && text[len - 2] >= '0' && text[len - 2] <= '9'))
+        return "TLS on the listener is not in this build's CivetWeb; put HAProxy or nginx in front";
+    if (has_prefix(text, "unix:") || text[0] == '/' || text[0] == '@')
+        return "unix sockets are not in this build";
+    if (has_prefix(text, "systemd") || has_prefix(text, "fd:"))
+        return "socket activation is not in this build";
+    return "must be a numeric address and a port, like \"127.0.0.1:8000\" or \"[::1]:8000\"";
+}
+
+static uint16_t port_of(const struct sockaddr_storage *addr)
+{
+    if (addr->ss_family == AF_INET6)
+        return ((const struct sockaddr_in6 *)addr)->sin6_port;
+    return ((const struct sockaddr_in *)addr)->sin_port;
+}
+
+static bool same_address(const struct config_listen *a, const struct config_listen *b)
+{
+    return a->addr_len == b->addr_len && memcmp(&a->addr, &b->addr, a->addr_len) == 0;
+}
+
+static void tell_address(struct loader *l, const config_setting_t *at, const char *text,
+                         const char *sentence)
+{
+    struct strbuf shown;
+
+    strbuf_init(&shown, ADDRESS_SHOWN_BYTES);
+    strbuf_add_printable(&shown, text, strlen(text), ADDRESS_SHOWN_BYTES);
+    faults_add(&l->faults, at, "'%s' is \"%s\": %s",
+               config_setting_name(at) != NULL ? config_setting_name(at)
+                                               : config_setting_name(config_setting_parent(at)),
+               shown.data, sentence);
+    strbuf_done(&shown);
+}
+
+static void add_listen(struct loader *l, const config_setting_t *at, const char *text)
+{
+    struct config *config = l->config;
+    struct config_listen *entry = &config->listen[config->listen_count];
+
+    if (units_parse_address(text, 0, &entry->addr, &entry->addr_len) != 0) {
+        tell_address(l, at, text, explain_listen(text));
+        return;
+    }
+    for (size_t i = 0; i < config->listen_count; i++) {
+        if (port_of(&entry->addr) != 0 && same_address(entry, &config->listen[i])) {
+            tell_address(l, at, text, "this address is listed twice");
+            return;
+        }
+    }
+    entry->text = strdup(text);
+    if (entry->text == NULL)
+        l->no_memory = true;
+    else
+        config->listen_count++;
+}
+
+static void add_nameserver(struct loader *l, const config_setting_t *at, const char *text,
+                           struct strbuf *joined)
+{
+    struct sockaddr_storage addr;
+    socklen_t addr_len;
+
+    if (units_parse_address(text, DNS_PORT, &addr, &addr_len) != 0 || port_of(&addr) == 0) {
+        tell_address(l, at, text,
+                     "must be a numeric address, with a port if that is not 53, like \"10.0.0.2\", "
+                     "\"127.0.0.1:5353\" or \"[::1]\"");
+        return;
+    }
+    if (joined->len > 0)
+        strbuf_addc(joined, ',');
+    units_format_address(joined, (const struct sockaddr *)&addr);
+}
+
+/* The i-th of the texts that `setting` (NULL: not written) was read into. */
+static const config_setting_t *element_at(const config_setting_t *setting, unsigned i)
+{
+    if (setting == NULL || config_setting_type(setting) == CONFIG_TYPE_STRING)
+        return setting;
+    return config_setting_get_elem(setting, i);
+}
+
+static void read_listen(struct loader *l, const config_setting_t *at, char *texts)
+{
+    unsigned count = 0;
+    char *rest = texts;
+
+    for (const char *p = texts; *p != '\0'; p++)
+        count += *p == '\n';
+    l->config->listen = calloc(count + 1, sizeof l->config->listen[0]);
+    if (l->config->listen == NULL) {
+        l->no_memory = true;
+        return;
+    }
+    if (texts[0] == '\0') {
+        faults_add(&l->faults, at, "'listen' names no address");
+        return;
+    }
+    for (unsigned i = 0; rest != NULL; i++) {
+        const char *text = strsep(&rest, "\n");
+        add_listen(l, element_at(at, i), text);
+    }
+}
+
+static void read_nameservers(struct loader *l, const config_setting_t *at, char *texts)
+{
+    struct strbuf joined;
+    char *rest = texts;
+
+    if (texts == NULL || texts[0] == '\0')
+        return;
+    strbuf_init(&joined, strlen(texts) * 4 + 64); /* each is at least 7 bytes, and gets ":53" */
+    for (unsigned i = 0; rest != NULL; i++) {
+        const char *text = strsep(&rest, "\n");
+        add_nameserver(l, element_at(at, i), text, &joined);
+    }
+    l->config->nameservers = strbuf_take(&joined);
+    if (l->config->nameservers == NULL)
+        l->no_memory = true;
+}
+
+void top_read(struct loader *l, const config_setting_t *root)
+{
+    struct address_texts texts = {0};
+    const struct key_target tables[] = {
+        {.rows = rows_top, .base = l->config},
+        {.rows = rows_addresses, .base = &texts},
+    };
+    const struct key_sink sink = {.fault = tell, .arg = l};
+
+    if (keys_set_defaults(&tables[0]) != 0 || keys_set_defaults(&tables[1]) != 0 ||
+        keys_read(root, tables, 2, &sink) == -ENOMEM) {
+        l->no_memory = true;
+    } else {
+        settle_name(l, root);
+        read_listen(l, config_setting_get_member(root, "listen"), texts.listen);
+        read_nameservers(l, config_setting_get_member(root, "nameservers"), texts.nameservers);
+    }
+    keys_free(rows_addresses, &texts);
+}

@@ -1,0 +1,166 @@
+/*
+ * url.c: stricter than RFC 3986, for what is accepted here is sent as it is: no credentials, no
+ * fragment, no byte that would need quoting, and a host that a resolver or inet_pton() can take.
+ */
+#include "config/url.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <healthsvc/config.h>
+#include <healthsvc/probe.h>
+#include <healthsvc/strbuf.h>
+#include <healthsvc/units.h>
+
+#define SCHEME_MAX_BYTES 15
+#define SCHEMES_MAX 64
+#define HOST_MAX_BYTES 253 /* RFC 1035 section 2.3.4, as text */
+#define LABEL_MAX_BYTES 63
+#define FORM "scheme://host[:port][/path]"
+
+static int refuse(struct strbuf *why, const char *sentence)
+{
+    strbuf_adds(why, sentence);
+    return -EINVAL;
+}
+
+static int read_scheme(const char *name, struct target_conf *conf, struct strbuf *why)
+{
+    const char *names[SCHEMES_MAX + 1];
+    size_t count = 0;
+
+    conf->scheme = scheme_find(name);
+    if (conf->scheme == NULL) {
+        for (; count < SCHEMES_MAX && scheme_at(count) != NULL; count++)
+            names[count] = scheme_at(count)->name;
+        names[count] = NULL;
+        const char *nearest = units_nearest_word(name, names);
+        strbuf_addf(why, "unknown scheme '%s'", name);
+        if (nearest != NULL)
+            strbuf_addf(why, ", did you mean '%s'?", nearest);
+        return -EINVAL;
+    }
+    if (conf->scheme->ops == NULL) {
+        strbuf_addf(why, "scheme '%s' is known but not in this build", name);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+/* Letters, digits, '-', '_' in labels between dots; what looks like an IPv4 address is one. */
+static bool is_host(const char *host)
+{
+    const char *label = host;
+    struct in_addr address;
+
+    if (strlen(host) > HOST_MAX_BYTES)
+        return false;
+    for (;;) {
+        size_t len = strcspn(label, ".");
+        for (size_t i = 0; i < len; i++) {
+            if (!isalnum((unsigned char)label[i]) && label[i] != '-' && label[i] != '_')
+                return false;
+        }
+        if (len == 0 || len > LABEL_MAX_BYTES)
+            return false;
+        if (label[len] == '\0')
+            break;
+        if (label[len + 1] == '\0')
+            return true; /* the dot that makes a name absolute */
+        label += len + 1;
+    }
+    return label[strspn(label, "0123456789")] != '\0' || inet_pton(AF_INET, host, &address) == 1;
+}
+
+/* [p, end) is "host[:port]" or "[v6][:port]". */
+static int read_authority(const char *p, const char *end, struct target_conf *conf,
+                          struct strbuf *why)
+{
+    bool v6 = *p == '[';
+    const char *host_end;
+    struct in6_addr address;
+
+    if (v6)
+        p++;
+    host_end = memchr(p, v6 ? ']' : ':', (size_t)(end - p));
+    if (host_end == NULL && v6)
+        return refuse(why, "'url': the host's '[' has no ']'");
+    if (host_end == NULL)
+        host_end = end;
+    if (host_end == p)
+        return refuse(why, "'url' names no host");
+    conf->host = strndup(p, (size_t)(host_end - p));
+    if (conf->host == NULL)
+        return -ENOMEM;
+    if (v6 && inet_pton(AF_INET6, conf->host, &address) != 1)
+        return refuse(why, "'url': what is in brackets is not an IPv6 address");
+    if (!v6 && !is_host(conf->host))
+        return refuse(why, "'url': the host is neither a host name nor an address");
+
+    p = v6 ? host_end + 1 : host_end;
+    if (p == end) {
+        conf->port = conf->scheme->port;
+        if (conf->port == 0) {
+            strbuf_addf(why, "'url' must name a port: %s has no usual one", conf->scheme->name);
+            return -EINVAL;
+        }
+        return 0;
+    }
+    uint64_t port = 0;
+    if (*p != ':' || units_parse_digits(p + 1, (size_t)(end - p - 1), &port) != 0 || port < 1 ||
+        port > UINT16_MAX)
+        return refuse(why, "'url': the port must be a number 1 .. 65535");
+    conf->port = (uint16_t)port;
+    return 0;
+}
+
+static int read_path(const char *p, struct target_conf *conf, struct strbuf *why)
+{
+    struct strbuf path;
+
+    if (!(conf->scheme->flags & SCHEME_PATH)) {
+        if (*p == '\0' || strcmp(p, "/") == 0)
+            return 0;
+        strbuf_addf(why, "'url': a path has no use with scheme %s", conf->scheme->name);
+        return -EINVAL;
+    }
+    strbuf_init(&path, strlen(p) + 1);
+    if (*p != '/')
+        strbuf_addc(&path, '/');
+    strbuf_adds(&path, p);
+    conf->path = strbuf_take(&path);
+    return conf->path != NULL ? 0 : -ENOMEM;
+}
+
+int url_read(struct target_conf *conf, struct strbuf *why)
+{
+    const char *url = conf->url;
+    size_t len = strspn(url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
+    char name[SCHEME_MAX_BYTES + 1] = "";
+
+    for (const char *p = url; *p != '\0'; p++) {
+        if (*p < 0x21 || *p > 0x7e)
+            return refuse(why, "'url' may hold printable ASCII only, and no spaces: the rest must "
+                               "be percent-encoded");
+    }
+    if (len == 0 || len > SCHEME_MAX_BYTES || strncmp(url + len, "://", 3) != 0)
+        return refuse(why, "'url' must have the form " FORM);
+    for (size_t i = 0; i < len; i++)
+        name[i] = (char)tolower((unsigned char)url[i]);
+    int err = read_scheme(name, conf, why);
+    if (err != 0)
+        return err;
+
+    const char *authority = url + len + 3;
+    const char *end = authority + strcspn(authority, "/?#");
+    if (memchr(authority, '@', (size_t)(end - authority)) != NULL)
+        return refuse(why, "'url' must not hold a user or a password: set 'user', and "
+                           "'password_file' or 'password_env'");
+    if (strchr(url, '#') != NULL)
+        return refuse(why, "'url' must not have a fragment (#)");
+    err = read_authority(authority, end, conf, why);
+    return err != 0 ? err : read_path(end, conf, why);
+}

@@ -1,0 +1,19 @@
+/*
+ * url.h: what a dependency's URL says: scheme://host[:port][/path][?query].
+ *
+ * Threads: main. Errors: -EINVAL with a sentence that shows no part of the URL but its scheme, for
+ * the rest may hold a password; -ENOMEM.
+ */
+#ifndef HEALTHSVC_CONFIG_URL_H
+#define HEALTHSVC_CONFIG_URL_H
+
+#include <healthsvc/attr.h>
+
+struct strbuf;
+struct target_conf;
+
+/* Fills in conf->scheme, host, port and path from conf->url. The scheme is set as soon as it is
+ * known, even if it is not in this build or the rest is wrong. */
+int url_read(struct target_conf *conf, struct strbuf *why) MUST_CHECK;
+
+#endif
