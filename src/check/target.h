@@ -1,0 +1,56 @@
+/*
+ * target.h: one dependency at run time: its timer, what is believed of it, at most one probe.
+ *
+ * Settings stand apart in target_conf, which a reload replaces; this stays.
+ * Owner: the checker. Threads: checker only, but for target_new(): main, before it is handed over.
+ */
+#ifndef HEALTHSVC_CHECK_TARGET_H
+#define HEALTHSVC_CHECK_TARGET_H
+
+#include <healthsvc/attr.h>
+#include <healthsvc/loop.h>
+#include <healthsvc/results.h>
+#include <healthsvc/verdict.h>
+
+#include <stdbool.h>
+
+struct engine;
+struct target;
+
+/* What a target tells after each check. */
+struct target_watcher {
+    /* `changed`: the state, or whether it counts, changed; else only times and texts. `first`: it
+     * was this target's first check. */
+    void (*checked)(void *arg, bool changed, bool first);
+    void *arg;
+};
+
+struct target {
+    struct target_view view;        /* conf is borrowed from the checker's configuration */
+    char *reason_owned, *own_owned; /* what the view's texts point to; NULL: static */
+    struct judge judge;
+    struct loop *loop;
+    struct engine *engine;
+    const struct target_watcher *watcher; /* borrowed */
+    struct loop_timer start;
+    uint64_t name_hash;
+    int64_t slot_ms;     /* latest slot of the schedule that was used or passed */
+    int64_t started_ms;  /* when the last check started; 0: none yet */
+    struct probe *probe; /* NULL: none under way */
+    bool dropping;
+    bool asked; /* a first check has ended */
+};
+
+struct target *target_new(const struct target_conf *conf) MUST_CHECK;
+/* Begins: the first check after `delay_ms`. */
+void target_begin(struct target *t, struct loop *loop, struct engine *engine,
+                  const struct target_watcher *watcher, int64_t delay_ms) REQUIRES(checker_role);
+/* Only how it is judged or timed has changed (or nothing): goes on with another conf. */
+void target_adopt(struct target *t, const struct target_conf *conf, bool judged_anew)
+    REQUIRES(checker_role);
+/* Frees one that never began. */
+void target_free(struct target *t);
+/* Gives up the check under way and frees. */
+void target_drop(struct target *t) REQUIRES(checker_role);
+
+#endif

@@ -1,0 +1,329 @@
+/* loop: timers, sockets, letters from other threads, tasks in portions, and being late. */
+#include "../testing.h"
+
+#include <healthsvc/clock.h>
+#include <healthsvc/loop.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct loop *loop;
+static char trace[256];
+static size_t trace_len;
+
+static void note(char c)
+{
+    if (trace_len < sizeof trace - 1)
+        trace[trace_len++] = c;
+    trace[trace_len] = '\0';
+}
+
+static void begin(void)
+{
+    trace_len = 0;
+    trace[0] = '\0';
+    EXPECT_INT(loop_new(&loop), 0);
+}
+
+static void end(void)
+{
+    loop = loop_free(loop);
+}
+
+/* ---- timers ---- */
+
+static struct loop_timer timers[3];
+
+static void fire(struct loop_timer *t)
+{
+    checker_role_assert();
+    EXPECT(clock_mono_ms() >= t->node.due);
+    note((char)('0' + (t - timers)));
+    if (t == &timers[2])
+        loop_stop(loop);
+}
+
+static void set_timers(void *arg)
+{
+    (void)arg;
+    checker_role_assert();
+    int64_t now = loop_now_ms(loop);
+    for (int i = 0; i < 3; i++)
+        timers[i] = (struct loop_timer){.fire = fire};
+    loop_timer_set(loop, &timers[2], now + 30);
+    loop_timer_set(loop, &timers[0], now + 20);
+    loop_timer_set(loop, &timers[1], now + 10);
+    loop_timer_set(loop, &timers[0], now - 5); /* re-armed: in the past is soon, not now */
+    EXPECT_STR(trace, "");
+    loop_timer_clear(loop, &timers[1]);
+    loop_timer_clear(loop, &timers[1]);
+}
+
+TEST(timers_fire_in_order_and_once)
+{
+    begin();
+    EXPECT_INT(loop_post(loop, set_timers, NULL), 0);
+    loop_run(loop);
+    EXPECT_STR(trace, "02");
+    end();
+}
+
+/* ---- sockets ---- */
+
+struct pair {
+    struct loop_watch a, b;
+};
+
+static void on_close_other(struct loop_watch *w, uint32_t events)
+{
+    checker_role_assert();
+    struct pair *p = (struct pair *)w;
+    if (!(events & EPOLLIN))
+        return;
+    note('a');
+    loop_watch_close(loop, &p->b); /* its event may lie in the same batch */
+    loop_watch_close(loop, &p->a);
+    loop_watch_close(loop, &p->a);
+    loop_stop(loop);
+}
+
+static void on_never(struct loop_watch *w, uint32_t events)
+{
+    (void)w;
+    if (events & EPOLLIN)
+        note('b');
+}
+
+static void watch_pair(void *arg)
+{
+    checker_role_assert();
+    struct pair *p = arg;
+    p->a.ready = on_close_other;
+    p->b.ready = on_never;
+    int x[2], y[2];
+    EXPECT_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, x), 0);
+    EXPECT_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, y), 0);
+    EXPECT_INT(write(x[1], "x", 1), 1);
+    EXPECT_INT(write(y[1], "y", 1), 1);
+    EXPECT_INT(loop_watch_add(loop, &p->a, x[0]), 0);
+    EXPECT_INT(loop_watch_add(loop, &p->b, y[0]), 0);
+    close(x[1]);
+    close(y[1]);
+}
+
+TEST(a_closed_watch_hears_no_event_of_the_same_batch)
+{
+    struct pair p = {.a = {.fd = -1}, .b = {.fd = -1}};
+    begin();
+    EXPECT_INT(loop_post(loop, watch_pair, &p), 0);
+    loop_run(loop);
+    EXPECT_STR(trace, "a");
+    EXPECT_INT(p.a.fd, -1);
+    EXPECT_INT(p.b.fd, -1);
+    end();
+}
+
+/* ---- letters ---- */
+
+#define LETTERS 1000
+static int letters_read;
+
+static void read_letter(void *arg)
+{
+    checker_role_assert();
+    int *number = arg;
+    EXPECT_INT(*number, letters_read);
+    if (++letters_read == LETTERS)
+        loop_stop(loop);
+}
+
+static void *write_letters(void *arg)
+{
+    int *numbers = arg;
+    for (int i = 0; i < LETTERS; i++) {
+        numbers[i] = i;
+        if (loop_post(loop, read_letter, &numbers[i]) != 0)
+            return arg;
+    }
+    return NULL;
+}
+
+TEST(letters_arrive_in_order)
+{
+    static int numbers[LETTERS];
+    pthread_t thread;
+    void *failed = NULL;
+    begin();
+    letters_read = 0;
+    EXPECT_INT(pthread_create(&thread, NULL, write_letters, numbers), 0);
+    loop_run(loop);
+    EXPECT_INT(pthread_join(thread, &failed), 0);
+    EXPECT(failed == NULL);
+    EXPECT_INT(letters_read, LETTERS);
+    end();
+}
+
+TEST(letters_unread_are_freed)
+{
+    begin();
+    EXPECT_INT(loop_post(loop, read_letter, NULL), 0);
+    end();
+    EXPECT_STR(trace, "");
+}
+
+/* ---- tasks ---- */
+
+#define TASKS (3 * LOOP_TASKS_PER_TURN)
+static struct loop_task tasks[TASKS];
+static struct loop_timer between;
+static int tasks_run;
+
+static void run_task(struct loop_task *t)
+{
+    checker_role_assert();
+    EXPECT_INT(t - tasks, tasks_run + (tasks_run >= 5)); /* in order; number 5 was cancelled */
+    tasks_run++;
+    struct timespec ms = {.tv_nsec = 1000000};
+    nanosleep(&ms, NULL);
+    if (tasks_run == TASKS - 1)
+        loop_stop(loop);
+}
+
+static void fire_between(struct loop_timer *t)
+{
+    (void)t;
+    EXPECT(tasks_run <= 2 * LOOP_TASKS_PER_TURN); /* the timer did not wait for all of them */
+    note('t');
+}
+
+static void queue_tasks(void *arg)
+{
+    (void)arg;
+    checker_role_assert();
+    for (int i = 0; i < TASKS; i++) {
+        tasks[i] = (struct loop_task){.run = run_task};
+        loop_soon(loop, &tasks[i]);
+        loop_soon(loop, &tasks[i]);
+    }
+    loop_soon_cancel(loop, &tasks[5]);
+    loop_soon_cancel(loop, &tasks[5]);
+    between.fire = fire_between;
+    loop_timer_set(loop, &between, loop_now_ms(loop) + 1);
+}
+
+TEST(tasks_run_in_portions_between_timers)
+{
+    begin();
+    tasks_run = 0;
+    EXPECT_INT(loop_post(loop, queue_tasks, NULL), 0);
+    loop_run(loop);
+    EXPECT_INT(tasks_run, TASKS - 1);
+    EXPECT_STR(trace, "t");
+    end();
+}
+
+/* ---- being late ---- */
+
+static struct loop_timer after_stall;
+static int64_t stall_began_ms;
+
+static void look_at_stall(struct loop_timer *t)
+{
+    (void)t;
+    checker_role_assert();
+    EXPECT(loop_stalled_mono_ms(loop) >= stall_began_ms + LOOP_STALL_MS);
+    loop_stop(loop);
+}
+
+static void block(void *arg)
+{
+    (void)arg;
+    checker_role_assert();
+    EXPECT_INT(loop_stalled_mono_ms(loop), INT64_MIN);
+    stall_began_ms = clock_mono_ms();
+    struct timespec pause = {.tv_nsec = (LOOP_STALL_MS + 100) * 1000000L};
+    nanosleep(&pause, NULL);
+    EXPECT(loop_stalled_mono_ms(loop) >= stall_began_ms + LOOP_STALL_MS); /* seen at once */
+    after_stall.fire = look_at_stall;
+    loop_timer_set(loop, &after_stall, loop_now_ms(loop));
+}
+
+TEST(a_callback_that_takes_long_is_a_stall)
+{
+    begin();
+    EXPECT_INT(loop_post(loop, block, NULL), 0);
+    loop_run(loop);
+    end();
+}
+
+static int beats;
+
+static void beat(void *arg)
+{
+    checker_role_assert();
+    if (++beats == 2) {
+        EXPECT_INT(loop_stalled_mono_ms(loop), INT64_MIN); /* sleeping is no stall */
+        loop_stop(arg);
+    }
+}
+
+TEST(beats_every_second)
+{
+    begin();
+    beats = 0;
+    loop_on_beat(loop, beat, loop);
+    int64_t began_ms = clock_mono_ms();
+    loop_run(loop);
+    EXPECT_INT(beats, 2);
+    EXPECT(clock_mono_ms() - began_ms >= LOOP_BEAT_MS);
+    end();
+}
+
+static void free_self(struct loop_task *t)
+{
+    checker_role_assert();
+    struct {
+        struct loop_task task;
+        struct loop_garbage garbage;
+    } *mem = (void *)t;
+    loop_free_later(loop, &mem->garbage, mem); /* LeakSanitizer tells if nobody does */
+    note('f');
+    loop_stop(loop);
+}
+
+static void queue_free(void *arg)
+{
+    (void)arg;
+    checker_role_assert();
+    struct loop_task *t = calloc(1, sizeof(struct loop_task) + sizeof(struct loop_garbage));
+    if (!EXPECT(t != NULL))
+        return;
+    t->run = free_self;
+    loop_soon(loop, t);
+}
+
+TEST(garbage_is_freed)
+{
+    begin();
+    EXPECT_INT(loop_post(loop, queue_free, NULL), 0);
+    loop_run(loop);
+    EXPECT_STR(trace, "f");
+    end();
+}
+
+int main(void)
+{
+    RUN(timers_fire_in_order_and_once);
+    RUN(a_closed_watch_hears_no_event_of_the_same_batch);
+    RUN(letters_arrive_in_order);
+    RUN(letters_unread_are_freed);
+    RUN(tasks_run_in_portions_between_timers);
+    RUN(a_callback_that_takes_long_is_a_stall);
+    RUN(beats_every_second);
+    RUN(garbage_is_freed);
+    return testing_end();
+}
