@@ -1,0 +1,49 @@
+/*
+ * dialogue.h: a protocol as a pure state machine: bytes in, bytes out, verdict.
+ *
+ * No socket, no clock, no allocation but in its own strbufs; so it can be tested at every split
+ * of every reply and fuzzed as it is. The stream engine does look-up, connect, TLS, deadline, byte
+ * limit and close.
+ * Threads: one at a time.
+ */
+#ifndef HEALTHSVC_PROBE_DIALOGUE_H
+#define HEALTHSVC_PROBE_DIALOGUE_H
+
+#include <healthsvc/outcome.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct strbuf;
+struct target_conf;
+
+enum dlg_step {
+    DLG_MORE = 0, /* send what was put into `out`, then wait for bytes */
+    DLG_STARTTLS, /* send `out`, then TLS, then open() again. Only if nothing follows the go-ahead:
+                     more bytes in clear are an attack (cf. CVE-2021-23222), DLG_DONE with bad_reply */
+    DLG_DONE,     /* *ret is the verdict; `out` may hold a goodbye, sent if the socket takes it */
+};
+
+struct dlg_result {
+    enum outcome outcome;
+    int http_status;               /* 0: none */
+    char text[OUTCOME_TEXT_BYTES]; /* "": the outcome's sentence */
+};
+
+struct dialogue {
+    size_t state_size; /* zeroed before open() */
+    /* Connected (and TLS done). */
+    enum dlg_step (*open)(void *state, const struct target_conf *conf, struct strbuf *out,
+                          struct dlg_result *ret);
+    enum dlg_step (*feed)(void *state, const uint8_t *in, size_t len, struct strbuf *out,
+                          struct dlg_result *ret);
+    /* The peer closed: always the end. NULL: OUTCOME_CLOSED. */
+    void (*eof)(void *state, struct dlg_result *ret);
+    /* Frees what the state holds. May be NULL. */
+    void (*done)(void *state);
+    size_t max_reply_bytes; /* more than this is OUTCOME_BAD_REPLY */
+    bool polite;            /* close by FIN after the goodbye, not by RST */
+};
+
+#endif

@@ -1,0 +1,507 @@
+/*
+ * The one engine of every byte dialogue: look up, connect, TLS, talk, close.
+ *
+ * Addresses are tried in the resolver's order, the next one 250 ms after the last or as soon as it
+ * failed, and the first connection wins (RFC 8305 section 5). A TLS handshake step costs up to half
+ * a millisecond of CPU, so it is taken as a task: the loop runs a few of those each turn.
+ * Sockets are edge-triggered: reads go on until the kernel has no more.
+ * After the verdict a reset closes at once and leaves no TIME_WAIT, unless the dialogue is polite.
+ */
+#include "probe/dialogue.h"
+#include "probe/engine.h"
+#include "probe/resolver.h"
+#include "probe/tls.h"
+
+#include <healthsvc/config.h>
+#include <healthsvc/strbuf.h>
+#include <healthsvc/units.h>
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STAGGER_MS 250
+#define REQUEST_MAX_BYTES 65536
+#define READ_BYTES 16384
+#define DAY_S 86400
+
+struct stream;
+
+struct attempt {
+    struct loop_watch watch;
+    struct stream *stream;
+};
+
+enum stream_state {
+    STREAM_CONNECTING = 0, /* look-up included */
+    STREAM_HANDSHAKING,
+    STREAM_TALKING,
+};
+
+struct stream {
+    struct probe probe; /* first */
+    enum stream_state state;
+    struct resolver_wait wait;
+    union resolver_address addresses[RESOLVER_MAX_ADDRESSES];
+    size_t address_count, next_address;
+    struct attempt attempts[RESOLVER_MAX_ADDRESSES]; /* by address */
+    struct loop_timer stagger;
+    bool failed; /* an address failed: */
+    enum outcome failure;
+    int failure_errno;
+    struct attempt *won;
+    SSL *ssl;
+    struct loop_task handshake;
+    struct strbuf out;
+    size_t out_sent;
+    size_t received;
+    _Alignas(max_align_t) unsigned char dialogue_state[]; /* dialogue->state_size bytes */
+};
+
+/* What was read last; only the checker thread reads. */
+static uint8_t in_buffer[READ_BYTES];
+
+static const struct dialogue *dialogue_of(const struct stream *s)
+{
+    return s->probe.conf->scheme->dialogue;
+}
+
+static struct loop *loop_of(const struct stream *s)
+{
+    return engine_loop(s->probe.engine);
+}
+
+/* A good end may still be a warning: the certificate's time runs out. */
+static void finish_good(struct stream *s) REQUIRES(checker_role)
+{
+    int64_t warn_days = s->probe.conf->tls.cert_warn;
+    int64_t expires_s = s->probe.result.cert_expires_wall_s;
+    if (warn_days > 0 && expires_s != 0) {
+        int64_t left_s = expires_s - (int64_t)time(NULL);
+        if (left_s < warn_days * DAY_S) {
+            probe_finishf(&s->probe, OUTCOME_TLS_EXPIRES_SOON, "certificate expires in %lld %s",
+                          (long long)(left_s >= DAY_S ? left_s / DAY_S : left_s / 3600),
+                          left_s >= DAY_S ? "days" : "hours");
+            return;
+        }
+    }
+    probe_finish(&s->probe, OUTCOME_OK, NULL);
+}
+
+static void finish_tls(struct stream *s, int ssl_error) REQUIRES(checker_role)
+{
+    char text[OUTCOME_TEXT_BYTES];
+    s->probe.result.cert_expires_wall_s = tls_cert_expires(s->ssl);
+    enum outcome outcome = tls_outcome(s->ssl, ssl_error, (int64_t)time(NULL), text, sizeof text);
+    probe_finish(&s->probe, outcome, text);
+}
+
+/* An error of the connected socket. */
+static void finish_errno(struct stream *s, int err) REQUIRES(checker_role)
+{
+    enum outcome outcome = outcome_of_errno(err);
+    probe_finish(&s->probe, outcome, outcome == OUTCOME_OWN_ERROR ? strerror(err) : NULL);
+}
+
+/* ---- talking ---- */
+
+/* Sends what is left of `out`. 1: all sent; 0: the socket is full; -1: the probe has finished. */
+static int flush(struct stream *s) REQUIRES(checker_role)
+{
+    while (s->out_sent < s->out.len) {
+        const char *bytes = s->out.data + s->out_sent;
+        size_t len = s->out.len - s->out_sent;
+        size_t sent = 0;
+        if (s->ssl != NULL) {
+            ERR_clear_error();
+            int r = SSL_write_ex(s->ssl, bytes, len, &sent);
+            if (r <= 0) {
+                int ssl_error = SSL_get_error(s->ssl, r);
+                if (ssl_error == SSL_ERROR_WANT_READ || ssl_error == SSL_ERROR_WANT_WRITE)
+                    return 0;
+                finish_tls(s, ssl_error);
+                return -1;
+            }
+        } else {
+            ssize_t r = send(s->won->watch.fd, bytes, len, MSG_NOSIGNAL);
+            if (r < 0 && (errno == EAGAIN || errno == EINTR))
+                return 0;
+            if (r < 0) {
+                finish_errno(s, errno);
+                return -1;
+            }
+            sent = (size_t)r;
+        }
+        s->out_sent += sent;
+    }
+    strbuf_clear(&s->out);
+    s->out_sent = 0;
+    return 1;
+}
+
+static void start_tls(struct stream *s) REQUIRES(checker_role);
+
+/* Does what the dialogue said. True: go on reading. */
+static bool take_step(struct stream *s, enum dlg_step step, const struct dlg_result *ret)
+    REQUIRES(checker_role)
+{
+    if (step != DLG_DONE && strbuf_error(&s->out) != 0) {
+        probe_finish(&s->probe, OUTCOME_OWN_MEMORY, NULL);
+        return false;
+    }
+    switch (step) {
+    case DLG_MORE:
+        return flush(s) >= 0;
+    case DLG_STARTTLS:
+        /* The go-ahead is the peer's answer to what was sent, so `out` is empty or small. */
+        if (flush(s) >= 0)
+            start_tls(s);
+        return false;
+    case DLG_DONE:
+        s->probe.result.http_status = ret->http_status;
+        if (s->out.len > s->out_sent && dialogue_of(s)->polite && flush(s) < 0)
+            return false; /* the goodbye failed: that end counts */
+        if (ret->outcome == OUTCOME_OK)
+            finish_good(s);
+        else
+            probe_finish(&s->probe, ret->outcome, ret->text);
+        return false;
+    }
+    return false;
+}
+
+static void end_of_stream(struct stream *s) REQUIRES(checker_role)
+{
+    struct dlg_result ret = {.outcome = OUTCOME_CLOSED};
+    if (dialogue_of(s)->eof != NULL)
+        dialogue_of(s)->eof(s->dialogue_state, &ret);
+    take_step(s, DLG_DONE, &ret);
+}
+
+/* Reads once. >0: bytes in in_buffer; 0: nothing now; -1: the probe has finished. */
+static ssize_t read_some(struct stream *s) REQUIRES(checker_role)
+{
+    if (s->ssl == NULL) {
+        ssize_t r = recv(s->won->watch.fd, in_buffer, sizeof in_buffer, 0);
+        if (r > 0)
+            return r;
+        if (r < 0 && (errno == EAGAIN || errno == EINTR))
+            return 0;
+        if (r < 0)
+            finish_errno(s, errno);
+        else
+            end_of_stream(s);
+        return -1;
+    }
+    size_t len = 0;
+    ERR_clear_error();
+    int r = SSL_read_ex(s->ssl, in_buffer, sizeof in_buffer, &len);
+    if (r > 0)
+        return (ssize_t)len;
+    int ssl_error = SSL_get_error(s->ssl, r);
+    if (ssl_error == SSL_ERROR_WANT_READ || ssl_error == SSL_ERROR_WANT_WRITE)
+        return 0;
+    /* Many servers end a reply without close_notify; a reply that announced its length is still
+     * known to be whole or not. */
+    bool ended = ssl_error == SSL_ERROR_ZERO_RETURN ||
+                 (ssl_error == SSL_ERROR_SSL &&
+                  ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING);
+    if (ended)
+        end_of_stream(s);
+    else
+        finish_tls(s, ssl_error);
+    ERR_clear_error();
+    return -1;
+}
+
+static void read_all(struct stream *s, bool until_end) REQUIRES(checker_role)
+{
+    const struct dialogue *d = dialogue_of(s);
+    for (;;) {
+        ssize_t len = read_some(s);
+        if (len <= 0)
+            return;
+        s->received += (size_t)len;
+        struct dlg_result ret = {.outcome = OUTCOME_BAD_REPLY};
+        enum dlg_step step = d->feed(s->dialogue_state, in_buffer, (size_t)len, &s->out, &ret);
+        if (step != DLG_DONE && s->received > d->max_reply_bytes) {
+            probe_finish(&s->probe, OUTCOME_BAD_REPLY, "reply is too long");
+            return;
+        }
+        if (!take_step(s, step, &ret))
+            return;
+        /* A short read has emptied the socket, unless the end of the stream lies behind it. */
+        if (s->ssl == NULL && !until_end && (size_t)len < sizeof in_buffer)
+            return;
+    }
+}
+
+static void start_talking(struct stream *s) REQUIRES(checker_role)
+{
+    const struct dialogue *d = dialogue_of(s);
+    if (d == NULL) {
+        finish_good(s);
+        return;
+    }
+    s->state = STREAM_TALKING;
+    probe_enter(&s->probe, PROBE_PHASE_EXCHANGE);
+    struct dlg_result ret = {.outcome = OUTCOME_BAD_REPLY};
+    enum dlg_step step = d->open(s->dialogue_state, s->probe.conf, &s->out, &ret);
+    /* What came in meanwhile (a greeting) has had its edge. */
+    if (take_step(s, step, &ret))
+        read_all(s, true);
+}
+
+/* ---- TLS ---- */
+
+static void on_handshake(struct loop_task *t)
+{
+    checker_role_assert();
+    struct stream *s = (struct stream *)((char *)t - offsetof(struct stream, handshake));
+    ERR_clear_error();
+    int r = SSL_do_handshake(s->ssl);
+    if (r == 1) {
+        s->probe.result.cert_expires_wall_s = tls_cert_expires(s->ssl);
+        start_talking(s);
+        return;
+    }
+    int ssl_error = SSL_get_error(s->ssl, r);
+    if (ssl_error != SSL_ERROR_WANT_READ && ssl_error != SSL_ERROR_WANT_WRITE)
+        finish_tls(s, ssl_error);
+}
+
+static void start_tls(struct stream *s)
+{
+    const struct target_conf *conf = s->probe.conf;
+    probe_enter(&s->probe, PROBE_PHASE_TLS);
+    s->state = STREAM_HANDSHAKING;
+    const char *host = conf->tls.server_name != NULL ? conf->tls.server_name : conf->host;
+    s->ssl = tls_new(conf->tls_profile, host, s->won->watch.fd);
+    if (s->ssl == NULL) {
+        probe_finish(&s->probe, OUTCOME_OWN_MEMORY, NULL);
+        return;
+    }
+    SSL_set_mode(s->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    s->handshake.run = on_handshake;
+    loop_soon(loop_of(s), &s->handshake);
+}
+
+/* ---- connecting ---- */
+
+static void connect_next(struct stream *s) REQUIRES(checker_role);
+
+/* Keeps why an address failed. The first reason stays, but one that speaks of the peer outweighs
+ * one of our own (no route to its IPv6 address, say). */
+static void note_failure(struct stream *s, int err)
+{
+    enum outcome outcome = outcome_of_errno(err);
+    if (s->failed && (outcome_class(outcome) == OUTCOME_CLASS_NOT_TRIED ||
+                      outcome_class(s->failure) != OUTCOME_CLASS_NOT_TRIED))
+        return;
+    s->failed = true;
+    s->failure = outcome;
+    s->failure_errno = err;
+}
+
+/* Without a listener, a connection to a local port of the ephemeral range can meet itself (TCP
+ * simultaneous open, RFC 9293 section 3.5): connected, to nobody. */
+static bool met_itself(int fd, const union resolver_address *peer)
+{
+    union resolver_address own;
+    socklen_t len = sizeof own;
+    if (getsockname(fd, &own.sa, &len) != 0 || own.sa.sa_family != peer->sa.sa_family)
+        return false;
+    if (own.sa.sa_family == AF_INET)
+        return own.in.sin_port == peer->in.sin_port &&
+               own.in.sin_addr.s_addr == peer->in.sin_addr.s_addr;
+    return own.in6.sin6_port == peer->in6.sin6_port &&
+           memcmp(&own.in6.sin6_addr, &peer->in6.sin6_addr, sizeof own.in6.sin6_addr) == 0;
+}
+
+static void connected(struct stream *s, struct attempt *a) REQUIRES(checker_role)
+{
+    const union resolver_address *peer = &s->addresses[a - s->attempts];
+    s->won = a;
+    s->probe.result.ip_family = peer->sa.sa_family;
+    loop_timer_clear(loop_of(s), &s->stagger);
+    for (size_t i = 0; i < s->address_count; i++) {
+        if (&s->attempts[i] != a)
+            loop_watch_close(loop_of(s), &s->attempts[i].watch);
+    }
+    if (s->probe.conf->scheme->flags & SCHEME_TLS)
+        start_tls(s);
+    else
+        start_talking(s);
+}
+
+/* Fetches how a non-blocking connect ended: 0 or errno. */
+static int connect_error(struct stream *s, struct attempt *a, uint32_t events)
+{
+    int err = 0;
+    socklen_t len = sizeof err;
+    if ((events & (EPOLLERR | EPOLLHUP)) &&
+        getsockopt(a->watch.fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0)
+        err = errno;
+    if (err == 0 && dialogue_of(s) == NULL &&
+        met_itself(a->watch.fd, &s->addresses[a - s->attempts]))
+        err = ECONNREFUSED;
+    return err;
+}
+
+static void on_ready(struct loop_watch *w, uint32_t events)
+{
+    checker_role_assert();
+    struct attempt *a = (struct attempt *)w; /* first member */
+    struct stream *s = a->stream;
+    switch (s->state) {
+    case STREAM_CONNECTING: {
+        int err = connect_error(s, a, events);
+        if (err != 0) {
+            note_failure(s, err);
+            loop_watch_close(loop_of(s), w);
+            connect_next(s);
+        } else if (events & EPOLLOUT) {
+            connected(s, a);
+        }
+        break;
+    }
+    case STREAM_HANDSHAKING:
+        loop_soon(loop_of(s), &s->handshake);
+        break;
+    case STREAM_TALKING:
+        if ((events & EPOLLOUT) && s->out.len > 0 && flush(s) < 0)
+            return;
+        read_all(s, (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0);
+        break;
+    }
+}
+
+/* 0: under way or connected; else errno. */
+static int connect_to(struct stream *s, size_t i) REQUIRES(checker_role)
+{
+    struct attempt *a = &s->attempts[i];
+    const union resolver_address *peer = &s->addresses[i];
+    int on = 1;
+    int fd = socket(peer->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return errno;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    socklen_t len = peer->sa.sa_family == AF_INET ? sizeof peer->in : sizeof peer->in6;
+    int err = connect(fd, &peer->sa, len) == 0 ? 0 : errno;
+    if (err == 0 || err == EINPROGRESS) {
+        /* Watched only now: a socket that is not yet connecting reads as hung up. */
+        a->watch.ready = on_ready;
+        err = -loop_watch_add(loop_of(s), &a->watch, fd);
+    }
+    if (err != 0)
+        close(fd);
+    return err;
+}
+
+static void connect_next(struct stream *s)
+{
+    while (s->next_address < s->address_count) {
+        int err = connect_to(s, s->next_address++);
+        if (err == 0) {
+            if (s->next_address < s->address_count)
+                loop_timer_set(loop_of(s), &s->stagger, loop_now_ms(loop_of(s)) + STAGGER_MS);
+            return;
+        }
+        note_failure(s, err);
+    }
+    for (size_t i = 0; i < s->address_count; i++) {
+        if (s->attempts[i].watch.fd >= 0)
+            return; /* another one is still under way */
+    }
+    probe_finish(&s->probe, s->failure,
+                 s->failure == OUTCOME_OWN_ERROR ? strerror(s->failure_errno) : NULL);
+}
+
+static void on_stagger(struct loop_timer *t)
+{
+    checker_role_assert();
+    connect_next((struct stream *)((char *)t - offsetof(struct stream, stagger)));
+}
+
+static void take_answer(struct stream *s, const struct resolver_answer *answer)
+    REQUIRES(checker_role)
+{
+    if (answer->outcome != OUTCOME_OK) {
+        probe_finish(&s->probe, answer->outcome, answer->text);
+        return;
+    }
+    uint16_t port = htons(s->probe.conf->port);
+    s->address_count = answer->count;
+    for (size_t i = 0; i < answer->count; i++) {
+        s->addresses[i] = answer->addresses[i];
+        if (s->addresses[i].sa.sa_family == AF_INET)
+            s->addresses[i].in.sin_port = port;
+        else
+            s->addresses[i].in6.sin6_port = port;
+    }
+    probe_enter(&s->probe, PROBE_PHASE_CONNECT);
+    connect_next(s);
+}
+
+static void on_answer(struct resolver_wait *w, const struct resolver_answer *answer)
+{
+    checker_role_assert();
+    take_answer((struct stream *)((char *)w - offsetof(struct stream, wait)), answer);
+}
+
+/* ---- the engine's two hooks ---- */
+
+static int stream_start(struct probe *p)
+{
+    checker_role_assert();
+    struct stream *s = (struct stream *)p;
+    for (size_t i = 0; i < RESOLVER_MAX_ADDRESSES; i++)
+        s->attempts[i] = (struct attempt){.watch = {.fd = -1}, .stream = s};
+    s->stagger.fire = on_stagger;
+    s->wait.done = on_answer;
+    strbuf_init(&s->out, REQUEST_MAX_BYTES);
+    struct resolver_answer answer;
+    int r = resolver_lookup(engine_resolver(p->engine), p->conf->host, &s->wait, &answer);
+    if (r > 0)
+        take_answer(s, &answer);
+    return r < 0 ? r : 0;
+}
+
+static void stream_stop(struct probe *p)
+{
+    checker_role_assert();
+    struct stream *s = (struct stream *)p;
+    const struct dialogue *d = dialogue_of(s);
+    bool polite = d != NULL && d->polite;
+    resolver_cancel(engine_resolver(p->engine), &s->wait);
+    loop_timer_clear(loop_of(s), &s->stagger);
+    loop_soon_cancel(loop_of(s), &s->handshake);
+    if (s->ssl != NULL) {
+        if (polite)
+            (void)SSL_shutdown(s->ssl);
+        SSL_free(s->ssl);
+        ERR_clear_error();
+        s->ssl = NULL;
+    }
+    if (s->won != NULL && !polite && s->won->watch.fd >= 0) {
+        struct linger reset = {.l_onoff = 1, .l_linger = 0};
+        (void)setsockopt(s->won->watch.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    }
+    for (size_t i = 0; i < RESOLVER_MAX_ADDRESSES; i++)
+        loop_watch_close(loop_of(s), &s->attempts[i].watch);
+    strbuf_done(&s->out);
+    if (d != NULL && d->done != NULL)
+        d->done(s->dialogue_state);
+}
+
+const struct probe_ops stream_ops = {
+    .probe_size = sizeof(struct stream),
+    .start = stream_start,
+    .stop = stream_stop,
+};
