@@ -1,0 +1,34 @@
+/*
+ * formats.h: what the formats share, so that all of them say the same of one dependency.
+ *
+ * Threads: any (pure). Errors: sticky in the strbuf.
+ */
+#ifndef HEALTHSVC_REPORT_FORMATS_H
+#define HEALTHSVC_REPORT_FORMATS_H
+
+#include <healthsvc/snapshot.h>
+
+struct strbuf;
+
+/* Room for a reason that depends on the moment. */
+#define RENDER_REASON_BYTES 64
+
+/* Why a dependency in that state is not well, for people; "" when it is up. Lies in the row or in
+ * `room`. */
+const char *render_reason(const struct target_view *v, enum target_state state,
+                          const struct moment *m, char room[RENDER_REASON_BYTES]);
+/* What follows a reason in the texts: "", " (optional)" or " (info)". */
+const char *render_suffix(const struct target_view *v);
+
+/* The bodies of /health, rendered from the rows. */
+void render_text(const struct snapshot *s, const struct moment *m, const struct reading *r,
+                 struct strbuf *out);
+void render_json(const struct snapshot *s, const struct moment *m, const struct reading *r,
+                 struct strbuf *out);
+void render_json_dependency(const struct snapshot *s, const struct target_view *v,
+                            const struct moment *m, const struct reading *r, struct strbuf *out);
+
+/* The text body as rendered at publication. */
+void snapshot_add_text(const struct snapshot *s, struct strbuf *out);
+
+#endif
