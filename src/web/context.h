@@ -1,0 +1,41 @@
+/*
+ * context.h: one listen address and the CivetWeb context that serves it.
+ *
+ * One context an address, so that a reload can add and remove one and leave the others alone.
+ * Owner: server.c. Threads: main only; what the workers run is in routes.
+ * Errors: negative errno, after a sentence in *why.
+ */
+#ifndef HEALTHSVC_WEB_CONTEXT_H
+#define HEALTHSVC_WEB_CONTEXT_H
+
+#include <healthsvc/attr.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct config_listen;
+struct strbuf;
+struct web_context;
+
+/* Binds, starts the workers, proves that they answer, serves; logs the address. */
+int web_context_start(const struct config_listen *listen, int64_t workers,
+                      struct web_context **ret_context, struct strbuf *why) MUST_CHECK;
+/* The address as the configuration writes it. */
+const char *web_context_address(const struct web_context *c);
+
+/* The end in two steps, so that several can end together. First: let no new connection begin and
+ * close each one with its next answer. */
+void web_context_drain(struct web_context *c);
+/* True while connections wait to be accepted. */
+bool web_context_has_waiting(const struct web_context *c);
+/* True while connections are being served, idle ones included. */
+bool web_context_has_busy(const struct web_context *c);
+/* Second: refuse clients, end the idle connections, let answers under way finish (bounded), free.
+ * Accepts NULL, returns NULL. */
+struct web_context *web_context_stop(struct web_context *c);
+
+/* Descriptors that a context with that many workers can hold at most. */
+size_t web_context_descriptors(int64_t workers);
+
+#endif

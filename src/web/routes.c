@@ -1,0 +1,262 @@
+/*
+ * Everything is answered in begin_request: a handler registered for a path would cost a stat() and
+ * three locks a request, and leaves the rest to CivetWeb's built-in file server.
+ *
+ * The path is compared as it came. "//health", "/./health" and "/%68ealth" are other paths, 404:
+ * nobody who probes a service writes them, and what is not rewritten cannot be taken for something
+ * else by a proxy in front. Names of dependencies need no percent-encoding.
+ */
+#include "web/routes.h"
+
+#include <civetweb.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <strings.h>
+
+#include <healthsvc/board.h>
+#include <healthsvc/config.h>
+#include <healthsvc/render.h>
+#include <healthsvc/strbuf.h>
+
+#include "web/negotiate.h"
+#include "web/reply.h"
+
+#define TYPE_TEXT "text/plain; charset=utf-8"
+
+struct request {
+    const struct mg_request_info *info;
+    const char *path;  /* raw, without the query */
+    const char *query; /* "" if there is none */
+};
+
+/* The results as they read now. */
+struct view {
+    const struct snapshot *snapshot;
+    struct moment moment;
+    struct reading reading;
+};
+
+typedef void (*route_fn)(const struct request *req, const struct view *v, struct strbuf *out,
+                         struct answer *ret);
+
+static void answer_sentence(struct answer *ret, int status, struct strbuf *out, const char *text)
+{
+    *ret = (struct answer){.status = status, .type = TYPE_TEXT};
+    strbuf_adds(out, text);
+    strbuf_addc(out, '\n');
+}
+
+static int unhealthy_status(const struct view *v)
+{
+    return (int)snapshot_config(v->snapshot)->unhealthy_status;
+}
+
+/* The value of a query's parameter, "" if it has none, NULL if it is not there; *ret_len bytes. */
+static const char *query_find(const char *query, const char *name, size_t *ret_len)
+{
+    size_t name_len = strlen(name);
+    for (const char *at = query; *at != '\0';) {
+        size_t len = strcspn(at, "&");
+        if (len >= name_len && memcmp(at, name, name_len) == 0 &&
+            (len == name_len || at[name_len] == '=')) {
+            size_t skip = len == name_len ? name_len : name_len + 1;
+            *ret_len = len - skip;
+            return at + skip;
+        }
+        at += len;
+        at += *at == '&';
+    }
+    return NULL;
+}
+
+static bool text_is(const char *text, size_t len, const char *want)
+{
+    return len == strlen(want) && memcmp(text, want, len) == 0;
+}
+
+/* The format that the query names, else the one that the Accept headers prefer. False: unknown. */
+static bool wanted_media(const struct request *req, enum media *ret_media)
+{
+    struct negotiation n = {0};
+    size_t len = 0;
+    const char *format = query_find(req->query, "format", &len);
+    if (format != NULL) {
+        *ret_media = text_is(format, len, "json") ? MEDIA_JSON : MEDIA_TEXT;
+        return *ret_media == MEDIA_JSON || text_is(format, len, "text");
+    }
+    for (int i = 0; i < req->info->num_headers; i++) {
+        if (strcasecmp(req->info->http_headers[i].name, "Accept") == 0)
+            negotiate_add(&n, req->info->http_headers[i].value);
+    }
+    *ret_media = negotiate_choose(&n);
+    return true;
+}
+
+static const char *media_type(enum media media)
+{
+    switch (media) {
+    case MEDIA_TEXT:
+        break;
+    case MEDIA_HEALTH_JSON:
+        return "application/health+json";
+    case MEDIA_JSON:
+        return "application/json";
+    }
+    return TYPE_TEXT;
+}
+
+/* /health, or with a dependency's row /health/NAME. */
+static void answer_health(const struct request *req, const struct view *v,
+                          const struct target_view *row, struct strbuf *out, struct answer *ret)
+{
+    enum media media;
+    if (!wanted_media(req, &media)) {
+        answer_sentence(ret, 400, out, "unknown format: there are format=text and format=json");
+        return;
+    }
+    enum render_format format = media == MEDIA_TEXT ? RENDER_TEXT : RENDER_JSON;
+    bool good;
+    if (row != NULL) {
+        good = render_dependency_ok(row, &v->moment, &v->reading);
+        render_dependency(v->snapshot, row, &v->moment, &v->reading, format, out);
+    } else {
+        good = v->reading.verdict != VERDICT_FAIL;
+        render_health(v->snapshot, &v->moment, &v->reading, format, out);
+    }
+    *ret = (struct answer){
+        .status = good ? 200 : unhealthy_status(v),
+        .type = media_type(media),
+    };
+}
+
+static void route_health(const struct request *req, const struct view *v, struct strbuf *out,
+                         struct answer *ret)
+{
+    answer_health(req, v, NULL, out, ret);
+}
+
+static void route_dependency(const struct request *req, const struct view *v, struct strbuf *out,
+                             struct answer *ret)
+{
+    const char *name = req->path + strlen("/health/");
+    const struct target_view *row = snapshot_find(v->snapshot, name, strlen(name));
+    if (row == NULL)
+        answer_sentence(ret, 404, out, "there is no dependency of this name");
+    else
+        answer_health(req, v, row, out, ret);
+}
+
+static void route_livez(const struct request *req, const struct view *v, struct strbuf *out,
+                        struct answer *ret)
+{
+    (void)req;
+    if (v->reading.alive)
+        answer_sentence(ret, 200, out, "Up and running");
+    else
+        answer_sentence(ret, unhealthy_status(v), out, v->reading.own_reason);
+}
+
+static void route_readyz(const struct request *req, const struct view *v, struct strbuf *out,
+                         struct answer *ret)
+{
+    size_t len;
+    bool verbose = query_find(req->query, "verbose", &len) != NULL;
+    bool ready = render_readyz(v->snapshot, &v->moment, &v->reading, verbose, out);
+    *ret = (struct answer){.status = ready ? 200 : unhealthy_status(v), .type = TYPE_TEXT};
+}
+
+static void route_metrics(const struct request *req, const struct view *v, struct strbuf *out,
+                          struct answer *ret)
+{
+    (void)req;
+    render_metrics(v->snapshot, &v->moment, &v->reading, out);
+    *ret = (struct answer){.status = 200, .type = "text/plain; version=0.0.4; charset=utf-8"};
+}
+
+static route_fn find_route(const char *path)
+{
+    static const struct {
+        const char *path;
+        route_fn fn;
+    } routes[] = {
+        {"/health", route_health},
+        {"/livez", route_livez},
+        {"/readyz", route_readyz},
+        {"/metrics", route_metrics},
+    };
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+        if (strcmp(path, routes[i].path) == 0)
+            return routes[i].fn;
+    }
+    return strncmp(path, "/health/", strlen("/health/")) == 0 ? route_dependency : NULL;
+}
+
+static void answer_from_board(const struct request *req, route_fn fn, struct strbuf *out,
+                              struct answer *ret)
+{
+    struct snapshot *snapshot = board_acquire();
+    if (snapshot == NULL) {
+        answer_sentence(ret, 500, out, "starting");
+        return;
+    }
+    struct view v = {.snapshot = snapshot};
+    board_moment(&v.moment);
+    v.reading = snapshot_read(snapshot, &v.moment);
+    fn(req, &v, out, ret);
+    snapshot_unref(snapshot);
+}
+
+static void answer_elsewhere(const struct request *req, struct strbuf *out, struct answer *ret)
+{
+    const struct web_shared *shared = req->info->user_data;
+    if (strcmp(req->path, shared->proof_path) == 0) {
+        *ret = (struct answer){.status = 200, .type = TYPE_TEXT, .uncounted = true};
+        return;
+    }
+    answer_sentence(ret, 404, out, "no such path: there are /health, /livez, /readyz and /metrics");
+}
+
+int routes_begin_request(struct mg_connection *conn)
+{
+    const struct mg_request_info *info = mg_get_request_info(conn);
+    struct request req = {
+        .info = info,
+        .path = info->local_uri_raw,
+        .query = info->query_string != NULL ? info->query_string : "",
+    };
+    struct answer answer;
+    struct strbuf *out = reply_begin();
+    bool head = strcmp(info->request_method, "HEAD") == 0;
+    bool known = head || strcmp(info->request_method, "GET") == 0;
+    bool keep = known && reply_may_keep(info);
+    route_fn fn = known ? find_route(req.path) : NULL;
+
+    if (!known)
+        answer_sentence(&answer, 405, out, "only GET and HEAD are answered here");
+    else if (fn != NULL)
+        answer_from_board(&req, fn, out, &answer);
+    else
+        answer_elsewhere(&req, out, &answer);
+    reply_send(conn, &answer, head, keep);
+    return answer.status;
+}
+
+int routes_http_error(struct mg_connection *conn, int status, const char *message)
+{
+    const struct mg_request_info *info = mg_get_request_info(conn);
+    struct answer answer;
+    struct strbuf *out = reply_begin();
+    (void)message; /* of the library's making, with the peer's bytes in it */
+    /* Half parsed: anything may be missing. */
+    bool head = info->request_method != NULL && strcmp(info->request_method, "HEAD") == 0;
+
+    if (status == 505)
+        answer_sentence(&answer, 505, out, "only the versions 1.1 and 1.0 of HTTP are spoken here");
+    else if (status >= 500 && status < 600)
+        answer_sentence(&answer, status, out, "this request failed");
+    else
+        answer_sentence(&answer, 400, out, "this is not a request that can be understood");
+    reply_send(conn, &answer, head, false);
+    return 0;
+}
