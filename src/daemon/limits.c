@@ -1,0 +1,58 @@
+/*
+ * What malloc needs to be told, measured with 5,000 dependencies: an arena a worker thread would
+ * cost address space and memory for nothing (a worker allocates once a request), and a snapshot of
+ * a megabyte that is freed ten times a second must go back to the kernel, not raise the threshold
+ * up to which freed memory is kept.
+ */
+#include "daemon/limits.h"
+
+#include <healthsvc/strbuf.h>
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdint.h>
+#include <sys/resource.h>
+
+#define FOR_LIBRARIES 48    /* libuv, epoll, name servers, logs, files being read, a reload */
+#define LEAST_FOR_CHECKS 16 /* below that nothing useful can be asked */
+#define ARENAS 2            /* the checker's and everybody's */
+#define MMAP_FROM_BYTES 131072
+#define SOCKETS_PER_CHECK 2 /* addresses overlap at times */
+
+void limits_tame_malloc(void)
+{
+    (void)mallopt(M_ARENA_MAX, ARENAS);
+    (void)mallopt(M_MMAP_THRESHOLD, MMAP_FROM_BYTES);
+}
+
+void limits_trim_memory(void)
+{
+    (void)malloc_trim(0);
+}
+
+void limits_raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); /* refused: the soft limit is what there is */
+}
+
+int limits_share_descriptors(size_t for_clients, struct strbuf *why, size_t *ret_for_checks)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return -errno;
+    size_t have = limit.rlim_cur > SIZE_MAX ? SIZE_MAX : (size_t)limit.rlim_cur;
+    size_t need = for_clients + FOR_LIBRARIES + LEAST_FOR_CHECKS;
+    if (have < need) {
+        strbuf_addf(why,
+                    "the limit of open files (RLIMIT_NOFILE) is %zu, but this configuration needs "
+                    "at least %zu: %zu for its HTTP clients (fewer workers need fewer)",
+                    have, need, for_clients);
+        return -EMFILE;
+    }
+    *ret_for_checks = (have - for_clients - FOR_LIBRARIES) / SOCKETS_PER_CHECK;
+    return 0;
+}

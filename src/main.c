@@ -1,0 +1,456 @@
+/*
+ * The command line, and the order in which things start and stop: configuration, board, checker,
+ * server; and back. Signals are taken by sigwait here and nowhere else: nothing runs in a handler.
+ */
+#ifdef HAVE_CONFIG_H
+#include <config.h>
+#endif
+
+#include "daemon/limits.h"
+#include "daemon/notify.h"
+
+#include <healthsvc/board.h>
+#include <healthsvc/checker.h>
+#include <healthsvc/clock.h>
+#include <healthsvc/config.h>
+#include <healthsvc/log.h>
+#include <healthsvc/probe.h>
+#include <healthsvc/render.h>
+#include <healthsvc/server.h>
+#include <healthsvc/snapshot.h>
+#include <healthsvc/stats.h>
+#include <healthsvc/strbuf.h>
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+
+#include <ares.h>
+#include <civetweb.h>
+#include <errno.h>
+#include <getopt.h>
+#include <libconfig.h>
+#include <openssl/crypto.h>
+#include <pcre2.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+enum exit_code {
+    EXIT_DONE = 0,
+    EXIT_FAULT = 1, /* at run time, or an unhealthy -1 */
+    EXIT_USAGE = 2, /* of the command line or the configuration */
+};
+
+enum mode {
+    MODE_SERVE = 0,
+    MODE_TEST,
+    MODE_ONCE,
+};
+
+static const char help[] =
+    "usage: healthsvc -c FILE        serve the health of what FILE describes, in the foreground\n"
+    "       healthsvc -t -c FILE     check the configuration: exit 0, or 2 after every fault\n"
+    "       healthsvc -1 -c FILE     ask every dependency once, print the verdict:\n"
+    "                                exit 0 healthy, 1 not, 2 could not run\n"
+    "       healthsvc -V             version and features built in\n"
+    "       healthsvc -h             this help\n"
+    "\n"
+    "  SIGHUP reloads FILE; SIGTERM and SIGINT stop, a second one at once.\n"
+    "  GET /health, /health/NAME, /livez, /readyz, /metrics\n";
+
+/* ---- what the checker tells (on its thread) ---- */
+
+struct publisher {
+    uint64_t sequence;
+    enum verdict verdict;
+    bool told; /* `verdict` has been logged */
+    pthread_mutex_t mutex;
+    pthread_cond_t round_done;
+    bool round;
+};
+
+static void tell_supervisor(const struct snapshot *s, enum verdict verdict)
+{
+    size_t up = 0;
+    for (size_t i = 0; i < snapshot_count(s); i++) {
+        enum target_state state = snapshot_row(s, i)->state;
+        up += state == TARGET_UP || state == TARGET_DEGRADED;
+    }
+    char text[160];
+    (void)snprintf(text, sizeof text, "health: %s, %zu of %zu dependencies up",
+                   verdict_token(verdict), up, snapshot_count(s));
+    notify_status_health(text);
+}
+
+static void on_publish(void *arg, struct config *config, const struct target_view *const *views,
+                       size_t count)
+{
+    struct publisher *p = arg;
+    struct snapshot *s = NULL;
+    int r = snapshot_new(config, views, count, ++p->sequence, &s);
+    if (r < 0) {
+        log_error("cannot publish the results: %s; the results before stay", strerror(-r));
+        return;
+    }
+    struct moment m;
+    board_moment(&m);
+    m.beat_mono_ms = m.now_mono_ms; /* this is the loop speaking */
+    enum verdict verdict = snapshot_read(s, &m).verdict;
+    if (!p->told || verdict != p->verdict) {
+        if (p->told)
+            log_line(verdict == VERDICT_PASS ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING,
+                     "the health of %s is %s, was %s verdict=%s", config->name,
+                     verdict_token(verdict), verdict_token(p->verdict), verdict_token(verdict));
+        p->told = true;
+        p->verdict = verdict;
+        tell_supervisor(s, verdict);
+    }
+    board_publish(s);
+}
+
+static void on_reloaded(void *arg, const char *summary)
+{
+    (void)arg;
+    log_notice("reloaded: %s", summary);
+    stats_add(&stats.reloads_ok, 1);
+    atomic_store(&stats.last_reload_ok, 1);
+    atomic_store(&stats.last_reload_wall_ms, clock_wall_ms());
+    notify_status_reload(NULL);
+    notify_ready();
+}
+
+static void on_beat(void *arg)
+{
+    (void)arg;
+    board_beat(clock_mono_ms());
+    notify_watchdog();
+}
+
+static void on_first_round(void *arg)
+{
+    struct publisher *p = arg;
+    pthread_mutex_lock(&p->mutex);
+    p->round = true;
+    pthread_cond_signal(&p->round_done);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+static struct publisher publisher = {
+    .mutex = PTHREAD_MUTEX_INITIALIZER,
+    .round_done = PTHREAD_COND_INITIALIZER,
+};
+
+static const struct checker_hooks hooks = {
+    .publish = on_publish,
+    .reloaded = on_reloaded,
+    .beat = on_beat,
+    .first_round = on_first_round,
+    .arg = &publisher,
+};
+
+/* ---- modes ---- */
+
+static void print_fault(void *arg, const char *text)
+{
+    (void)arg;
+    fprintf(stderr, "%s\n", text);
+}
+
+static void log_fault(void *arg, const char *text)
+{
+    char *first = arg; /* 256 bytes: the first one, for the supervisor */
+    log_error("%s", text);
+    if (first[0] == '\0')
+        (void)snprintf(first, 256, "%s", text);
+}
+
+static int test(const char *path)
+{
+    struct config *config = NULL;
+    if (config_load(path, print_fault, NULL, &config) < 0)
+        return EXIT_USAGE;
+    printf("%s: ok, %zu %s\n", path, config->target_count,
+           config->target_count == 1 ? "dependency" : "dependencies");
+    config_unref(config);
+    return EXIT_DONE;
+}
+
+static int print_verdict(void)
+{
+    struct moment m;
+    struct strbuf body;
+    struct snapshot *s = board_acquire();
+    if (s == NULL)
+        return EXIT_USAGE;
+    board_moment(&m);
+    struct reading r = snapshot_read(s, &m);
+    strbuf_init(&body, SIZE_MAX / 2);
+    render_health(s, &m, &r, RENDER_TEXT, &body);
+    bool printed = strbuf_error(&body) == 0 && fputs(body.data, stdout) >= 0 && fflush(stdout) == 0;
+    strbuf_done(&body);
+    snapshot_unref(s);
+    if (!printed)
+        return EXIT_USAGE;
+    return r.verdict == VERDICT_FAIL ? EXIT_FAULT : EXIT_DONE;
+}
+
+static int once(struct config *config)
+{
+    struct checker *checker = NULL;
+    struct strbuf why;
+    size_t for_checks;
+    strbuf_init(&why, 1024);
+    int code = EXIT_USAGE;
+    int r = limits_share_descriptors(0, &why, &for_checks);
+    if (r == 0)
+        r = checker_start(config, for_checks, &hooks, &checker);
+    if (r < 0) {
+        log_error("cannot ask: %s", why.len > 0 ? why.data : strerror(-r));
+    } else {
+        pthread_mutex_lock(&publisher.mutex);
+        while (!publisher.round)
+            pthread_cond_wait(&publisher.round_done, &publisher.mutex);
+        pthread_mutex_unlock(&publisher.mutex);
+        code = print_verdict();
+        checker_stop(checker);
+    }
+    strbuf_done(&why);
+    return code;
+}
+
+struct daemon {
+    const char *path;
+    struct config *config; /* the one in force */
+    int64_t workers;       /* of each address, since the start */
+    struct checker *checker;
+    struct server *server;
+};
+
+/* New addresses are bound before anything changes: if one cannot be, nothing has. */
+static int reload_into(struct daemon *d, struct config *config, struct strbuf *why)
+{
+    size_t for_checks;
+    int r = limits_share_descriptors(server_descriptors(config, d->workers), why, &for_checks);
+    if (r < 0)
+        return r;
+    r = server_prepare(d->server, config, why);
+    if (r < 0)
+        return r;
+    r = checker_reload(d->checker, config, for_checks);
+    if (r < 0) {
+        server_abort(d->server);
+        return r;
+    }
+    server_commit(d->server);
+    struct strbuf names;
+    strbuf_init(&names, 256);
+    if (config_needs_restart(d->config, config, &names))
+        log_warning("these settings changed, but only a restart takes them over: %s; keeping the "
+                    "old ones",
+                    names.data);
+    strbuf_done(&names);
+    config_unref(d->config);
+    d->config = config_ref(config);
+    return 0;
+}
+
+static void reload(struct daemon *d)
+{
+    struct config *config = NULL;
+    struct strbuf why;
+    char fault[256] = "";
+    strbuf_init(&why, 1024);
+    notify_reloading();
+    int r = config_load(d->path, log_fault, fault, &config);
+    if (r == 0)
+        r = reload_into(d, config, &why);
+    if (r < 0) {
+        if (fault[0] == '\0')
+            (void)snprintf(fault, sizeof fault, "%s", why.len > 0 ? why.data : strerror(-r));
+        log_error("reload failed: %s; keeping the running configuration", fault);
+        stats_add(&stats.reloads_failed, 1);
+        atomic_store(&stats.last_reload_ok, 0);
+        char status[300];
+        (void)snprintf(status, sizeof status, "the last reload failed: %s", fault);
+        notify_status_reload(status);
+        notify_ready();
+    }
+    strbuf_done(&why);
+    config_unref(config);
+    limits_trim_memory();
+}
+
+/* Answers "shutting down" until the delay is over; a second signal ends it at once. */
+static void wait_out_shutdown(const struct config *config, const sigset_t *signals)
+{
+    int64_t until_ms = clock_mono_ms() + config->shutdown_delay_ms;
+    int64_t left_ms;
+    while ((left_ms = until_ms - clock_mono_ms()) > 0) {
+        struct timespec wait = {.tv_sec = left_ms / 1000, .tv_nsec = left_ms % 1000 * 1000000};
+        int sig = sigtimedwait(signals, NULL, &wait);
+        if (sig == SIGTERM || sig == SIGINT)
+            _exit(EXIT_FAULT);
+    }
+}
+
+static void stop(struct daemon *d, const sigset_t *signals)
+{
+    board_set_stopping();
+    notify_stopping();
+    log_notice("shutting down");
+    wait_out_shutdown(d->config, signals);
+    /* From here on a second signal takes its default action: the process ends at once. */
+    sigset_t second;
+    sigemptyset(&second);
+    sigaddset(&second, SIGTERM);
+    sigaddset(&second, SIGINT);
+    pthread_sigmask(SIG_UNBLOCK, &second, NULL);
+    d->server = server_stop(d->server);
+    d->checker = checker_stop(d->checker);
+}
+
+static int serve(const char *path, struct config *config, const sigset_t *signals)
+{
+    struct daemon d = {.path = path, .config = config_ref(config), .workers = config->workers};
+    struct strbuf why;
+    size_t for_checks;
+    strbuf_init(&why, 1024);
+    int r = limits_share_descriptors(server_descriptors(config, d.workers), &why, &for_checks);
+    if (r == 0)
+        r = checker_start(config, for_checks, &hooks, &d.checker);
+    if (r == 0)
+        r = server_start(config, &d.server, &why);
+    if (r < 0) {
+        log_error("cannot start: %s", why.len > 0 ? why.data : strerror(-r));
+        checker_stop(d.checker);
+        strbuf_done(&why);
+        config_unref(d.config);
+        return EXIT_FAULT;
+    }
+    strbuf_done(&why);
+    atomic_store(&stats.start_wall_ms, clock_wall_ms());
+    atomic_store(&stats.last_reload_ok, 1);
+    atomic_store(&stats.last_reload_wall_ms, clock_wall_ms());
+    notify_ready();
+    log_notice("serving the health of %s dependencies=%zu version=%s", config->name,
+               config->target_count, PACKAGE_VERSION);
+    for (bool run = true; run;) {
+        int sig = 0;
+        if (sigwait(signals, &sig) != 0)
+            continue;
+        if (sig == SIGHUP)
+            reload(&d);
+        else if (sig == SIGTERM || sig == SIGINT)
+            run = false;
+    }
+    stop(&d, signals);
+    config_unref(d.config);
+    return EXIT_DONE;
+}
+
+static void print_version(void)
+{
+    printf("healthsvc %s\nschemes:", PACKAGE_VERSION);
+    for (size_t i = 0; scheme_at(i) != NULL; i++) {
+        if (scheme_at(i)->ops != NULL)
+            printf(" %s", scheme_at(i)->name);
+    }
+    char pcre2[64] = "";
+    (void)pcre2_config(PCRE2_CONFIG_VERSION, pcre2);
+    printf("\nlibraries: CivetWeb %s, libconfig %d.%d, libuv %s, c-ares %s, PCRE2 %s, %s\n",
+           mg_version(), LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR, uv_version_string(),
+           ares_version(NULL), pcre2, OpenSSL_version(OPENSSL_VERSION));
+}
+
+static int usage(const char *fault)
+{
+    fprintf(stderr, "healthsvc: %s\n%s", fault, help);
+    return EXIT_USAGE;
+}
+
+static int run(enum mode mode, const char *path)
+{
+    sigset_t signals;
+    char first_fault[256] = "";
+    struct config *config = NULL;
+    if (mode == MODE_TEST)
+        return test(path);
+
+    /* Before any thread exists, so that every thread inherits it: in CivetWeb 1.15 a signal that
+     * is handled on a worker closes its connection. */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGUSR1);
+    sigaddset(&signals, SIGUSR2);
+    if (mode == MODE_SERVE)
+        pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes with write(2) */
+    log_init();
+    notify_init();
+    limits_tame_malloc();
+    limits_raise_descriptors();
+    if (mode == MODE_SERVE ? config_load(path, log_fault, first_fault, &config) < 0
+                           : config_load(path, print_fault, NULL, &config) < 0) {
+        if (mode == MODE_SERVE)
+            log_error("cannot start: the configuration has faults file=%s", path);
+        return EXIT_USAGE;
+    }
+    limits_trim_memory();
+    int code = EXIT_FAULT;
+    int r = board_open();
+    if (r < 0)
+        log_error("cannot start: %s", strerror(-r));
+    else
+        code = mode == MODE_ONCE ? once(config) : serve(path, config, &signals);
+    board_close();
+    config_unref(config);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option long_options[] = {
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0},
+    };
+    enum mode mode = MODE_SERVE;
+    const char *path = NULL;
+    char fault[80];
+    opterr = 0;
+    for (int c; (c = getopt_long(argc, argv, ":c:t1Vh", long_options, NULL)) != -1;) {
+        switch (c) {
+        case 'c':
+            path = optarg;
+            break;
+        case 't':
+        case '1':
+            if (mode != MODE_SERVE)
+                return usage("-t and -1 exclude each other and are given once");
+            mode = c == 't' ? MODE_TEST : MODE_ONCE;
+            break;
+        case 'V':
+            print_version();
+            return EXIT_DONE;
+        case 'h':
+            fputs(help, stdout);
+            return EXIT_DONE;
+        case ':':
+            return usage("-c needs a FILE");
+        default:
+            (void)snprintf(fault, sizeof fault, "unknown option '%s'",
+                           optopt != 0 ? (char[]){'-', (char)optopt, '\0'} : argv[optind - 1]);
+            return usage(fault);
+        }
+    }
+    if (optind < argc)
+        return usage("an argument too many: the configuration is given by -c FILE");
+    if (path == NULL)
+        return usage("no configuration: -c FILE is missing");
+    return run(mode, path);
+}

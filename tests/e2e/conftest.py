@@ -1,0 +1,60 @@
+"""What an end-to-end test gets: the real binary on a port of its own, and peers that end with it.
+
+    def test_it(healthsvc):
+        svc = healthsvc('name = "gateway"; listen = "127.0.0.1:0";')
+        assert svc.get("/health").status == 200
+
+Nothing here sleeps to let something happen: wait_for() polls until it has, with a bound that
+HEALTHSVC_TEST_SCALE stretches on slow builds.
+"""
+import pytest
+
+import daemon
+import dns
+import certs
+import peers as peers_module
+
+
+@pytest.fixture
+def healthsvc(tmp_path):
+    """A function that starts daemons; see daemon.Daemon. The test's end checks how each ended."""
+    started = []
+
+    def start(conf_text, args=(), env=None, wait=True):
+        directory = tmp_path / f"daemon{len(started)}"
+        directory.mkdir(exist_ok=True)
+        svc = daemon.Daemon(directory, conf_text, args, env)
+        started.append(svc)
+        if wait:
+            svc.wait_listening()
+        return svc
+
+    yield start
+    faults = []
+    for svc in started:
+        try:
+            svc.finish()
+        except AssertionError as fault:
+            faults.append(str(fault))
+    assert not faults, "\n".join(faults)
+
+
+@pytest.fixture
+def peers():
+    """peers.http(...), peers.hung() and so on: see peers.py."""
+    made = peers_module.Peers()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def name_server():
+    server = dns.NameServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def authority(tmp_path):
+    """A certificate authority of the test's own: see certs.py."""
+    return certs.Authority(tmp_path)

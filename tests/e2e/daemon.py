@@ -1,0 +1,180 @@
+"""One healthsvc process under test."""
+import collections
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+
+from waiting import SCALE, wait_for
+
+BINARY = os.environ.get("HEALTHSVC_BIN") or os.path.abspath("healthsvc")
+SANITIZER_REPORT = re.compile(
+    r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed")
+LISTENING = re.compile(r"listening on (\S+):(\d+)(?=\s|$)", re.MULTILINE)
+RELOAD_ENDED = re.compile(r"reloaded: .*|.*keeping the running configuration.*")
+
+Answer = collections.namedtuple("Answer", "status headers body")
+
+
+def run(*args, timeout=30, env=None):
+    """The binary as a command: a CompletedProcess with text output."""
+    return subprocess.run([BINARY, *map(str, args)], capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, timeout=timeout * SCALE,
+                          env=environment(env))
+
+
+def environment(more):
+    env = {k: v for k, v in os.environ.items() if k not in ("NOTIFY_SOCKET", "JOURNAL_STREAM")}
+    env.update(more or {})
+    return env
+
+
+class Daemon:
+    def __init__(self, directory, conf_text, args=(), env=None):
+        self.conf = directory / "health.conf"
+        self.conf.write_text(conf_text)
+        self.log = directory / "log"
+        self._listens = count_listens(conf_text)
+        self._ended = False
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [BINARY, "-c", str(self.conf), *args], stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, env=environment(env))
+        self.pid = self.process.pid
+
+    # What it says.
+
+    def log_text(self):
+        return self.log.read_text(errors="replace")
+
+    def wait_log(self, pattern, timeout=10.0, start=0):
+        """The match of `pattern` in the log after its first `start` characters."""
+        wanted = re.compile(pattern, re.MULTILINE)
+
+        def look():
+            found = wanted.search(self.log_text(), start)
+            assert found or self.process.poll() is None, \
+                f"ended before it logged {pattern!r}:\n{self.log_text()}"
+            return found
+        try:
+            return wait_for(look, timeout, f"the log line {pattern!r}")
+        except AssertionError as fault:
+            raise AssertionError(f"{fault}; the log:\n{self.log_text()}") from None
+
+    def wait_listening(self):
+        wait_for(lambda: len(self.ports) >= self._listens or self.process.poll() is not None, 10,
+                 "the listening socket")
+        assert self.process.poll() is None, f"did not start:\n{self.log_text()}"
+
+    @property
+    def ports(self):
+        """Every port ever listened on, in the order of the log."""
+        return [int(port) for _, port in LISTENING.findall(self.log_text())]
+
+    @property
+    def port(self):
+        return self.ports[0]
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    # Asking it.
+
+    def get(self, path, headers=None, method="GET", port=None, timeout=10.0):
+        """One request on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.port,
+                                                timeout=timeout * SCALE)
+        try:
+            connection.request(method, path, headers=headers or {})
+            reply = connection.getresponse()
+            body = reply.read().decode()
+            return Answer(reply.status, reply.headers, body)
+        finally:
+            connection.close()
+
+    def health(self):
+        """Status and body of /health."""
+        answer = self.get("/health")
+        return answer.status, answer.body
+
+    def wait_health(self, pattern, timeout=10.0, path="/health"):
+        """The first answer whose "STATUS BODY" matches `pattern`."""
+        wanted = re.compile(pattern, re.DOTALL)
+        seen = []
+
+        def look():
+            answer = self.get(path)
+            seen[:] = [f"{answer.status} {answer.body}"]
+            return answer if wanted.search(seen[0]) else None
+        try:
+            return wait_for(look, timeout, f"{path} like {pattern!r}")
+        except AssertionError as fault:
+            raise AssertionError(f"{fault}; last:\n{seen}\n{self.log_text()}") from None
+
+    def metric(self, sample):
+        """The value of one line of /metrics, named with its labels; None if it is not there."""
+        for line in self.get("/metrics").body.splitlines():
+            name, _, value = line.rpartition(" ")
+            if name == sample:
+                return float(value)
+        return None
+
+    def raw(self, sent, timeout=10.0):
+        """Sends bytes on a new connection; everything that came until the other side closed."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout * SCALE) as sock:
+            sock.sendall(sent)
+            received = b""
+            while True:
+                try:
+                    piece = sock.recv(65536)
+                except ConnectionResetError:
+                    return received
+                if not piece:
+                    return received
+                received += piece
+
+    # Its life.
+
+    def reload(self, conf_text, wait=True):
+        """Writes the file and sends SIGHUP; the line that told how it ended."""
+        start = len(self.log_text())
+        new = self.conf.with_suffix(".new")
+        new.write_text(conf_text)
+        os.replace(new, self.conf)
+        self.kill(signal.SIGHUP)
+        return self.wait_log(RELOAD_ENDED.pattern, start=start).group(0) if wait else None
+
+    def kill(self, sig):
+        self.process.send_signal(sig)
+
+    def wait_exit(self, timeout=15.0):
+        """The exit code; checks that no sanitizer has reported anything."""
+        self._ended = True
+        try:
+            code = self.process.wait(timeout * SCALE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"did not end within {timeout * SCALE:g} s:\n"
+                                 f"{self.log_text()}") from None
+        assert not SANITIZER_REPORT.search(self.log_text()), self.log_text()
+        return code
+
+    def stop(self, timeout=15.0):
+        self.kill(signal.SIGTERM)
+        return self.wait_exit(timeout)
+
+    def finish(self):
+        """The end of a test: a daemon that still runs must end well."""
+        if not self._ended:
+            code = self.stop()
+            assert code == 0, f"exit code {code}:\n{self.log_text()}"
+
+
+def count_listens(conf_text):
+    """How many addresses a configuration text listens on."""
+    found = re.search(r"\blisten\s*=\s*(\[[^]]*\]|\"[^\"]*\")", conf_text)
+    return len(re.findall(r'"[^"]*"', found.group(1))) if found else 1

@@ -1,0 +1,181 @@
+"""The command line: -t, -1, -V, -h, and what each ends with."""
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+import daemon
+
+TOP = pathlib.Path(os.environ.get("TOP_SRCDIR", "."))
+PLAIN = 'name = "gateway"; listen = "127.0.0.1:0";\n'
+
+
+@pytest.fixture
+def run_with(tmp_path):
+    """Runs the binary once with a configuration text."""
+    def run(option, text, env=None):
+        conf = tmp_path / "health.conf"
+        conf.write_text(text)
+        return daemon.run(*([option] if option else []), "-c", conf, env=env)
+    return run
+
+
+def one(url, more=""):
+    return PLAIN + f'dependencies = ( {{ name = "trips"; url = "{url}"; {more} }} );\n'
+
+
+def test_help_and_version():
+    helped = daemon.run("-h")
+    assert helped.returncode == 0 and helped.stderr == ""
+    for option in ("-c FILE", "-t", "-1", "-V", "-h"):
+        assert option in helped.stdout
+    version = daemon.run("-V")
+    assert version.returncode == 0
+    assert re.match(r"healthsvc \d+\.\d+\.\d+\n", version.stdout)
+    for built_in in ("http", "https", "tcp", "tls", "OpenSSL", "CivetWeb"):
+        assert built_in in version.stdout
+
+
+@pytest.mark.parametrize("arguments, told", [
+    ([], "-c"),
+    (["-c"], "-c"),
+    (["-x"], "-x"),
+    (["-t"], "-c"),
+    (["-1"], "-c"),
+    (["-c", "a", "b"], "argument"),
+    (["-t", "-1", "-c", "a"], "-t and -1"),
+    (["-c", "/nonexistent/health.conf"], "/nonexistent/health.conf"),
+    (["-t", "-c", "/nonexistent/health.conf"], "/nonexistent/health.conf"),
+    (["-1", "-c", "/nonexistent/health.conf"], "/nonexistent/health.conf"),
+    (["-c", "/"], "/"),
+])
+def test_wrong_usage_ends_with_2(arguments, told):
+    ended = daemon.run(*arguments)
+    assert ended.returncode == 2
+    assert told in ended.stderr and ended.stdout == ""
+
+
+def test_a_good_file_is_good(run_with):
+    tested = run_with("-t", one("http://trips.test/"))
+    assert (tested.returncode, tested.stderr) == (0, "")
+
+
+def test_every_fault_is_told_with_its_line_in_one_run(run_with):
+    text = ('name = "";\n'                                                       # 1
+            'listen = "300.0.0.1:80";\n'                                         # 2
+            'workers = 0;\n'                                                     # 3
+            'perod = 5;\n'                                                       # 4
+            'dependencies = (\n'
+            '  { name = "a b"; url = "http://x/"; },\n'                          # 6
+            '  { name = "a"; url = "http://x/"; timeout = "20s"; period = "10s"; },\n'  # 7
+            '  { name = "a"; url = "http://x/"; },\n'                            # 8
+            '  { name = "c"; url = "http://u:p@x/"; },\n'                        # 9
+            '  { name = "d"; url = "gopher://x/"; },\n'                          # 10
+            '  { name = "e"; url = "redis://x/"; },\n'                           # 11
+            '  { name = "f"; url = "http://x/"; perod = "5s"; },\n'              # 12
+            '  { name = "g"; url = "http://x/"; period = "5 parsecs"; }\n'       # 13
+            ');\n')
+    tested = run_with("-t", text)
+    assert tested.returncode == 2
+    lines = {int(n) for n in re.findall(r"health\.conf:(\d+): ", tested.stderr)}
+    assert lines == {1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13}, tested.stderr
+    assert "did you mean 'period'?" in tested.stderr
+    assert "u:p" not in tested.stderr
+    # The daemon itself says the same, and does not run.
+    ran = run_with(None, text)
+    assert ran.returncode == 2
+    for line in tested.stderr.splitlines():
+        assert line in ran.stderr
+
+
+def test_an_included_file_is_named(run_with, tmp_path):
+    (tmp_path / "more.conf").write_text('\nperod = 1;\n')
+    tested = run_with("-t", f'@include "{tmp_path}/more.conf"\n')
+    assert tested.returncode == 2
+    assert re.search(r"more\.conf:2: .*perod", tested.stderr)
+
+
+def test_tls_of_the_server_is_refused(run_with):
+    tested = run_with("-t", 'listen = "127.0.0.1:8443s";')
+    assert tested.returncode == 2 and "health.conf:1: " in tested.stderr
+
+
+def test_the_shipped_configuration_is_good():
+    tested = daemon.run("-t", "-c", TOP / "conf/health.conf")
+    assert (tested.returncode, tested.stderr) == (0, "")
+
+
+def test_once_is_healthy(run_with, peers):
+    asked = run_with("-1", one(peers.http().url()))
+    assert asked.returncode == 0
+    assert asked.stdout == "gateway status: OK\nDependencies:\ntrips status: OK\n"
+
+
+def test_once_is_not_healthy(run_with, peers):
+    asked = run_with("-1", one(peers.refused().url()))
+    assert asked.returncode == 1
+    assert asked.stdout == ("gateway status: Error\nDependencies:\n"
+                            "trips status: Error. connection refused\n")
+
+
+def test_once_with_a_warning_is_healthy(run_with, peers):
+    asked = run_with("-1", one(peers.refused().url(), 'importance = "optional";'))
+    assert asked.returncode == 0
+    assert asked.stdout.startswith("gateway status: Warning\n")
+
+
+def test_once_waits_no_longer_than_the_deadline(run_with, peers):
+    asked = run_with("-1", one(peers.hung().url(), 'timeout = "500ms";'))
+    assert asked.returncode == 1
+    assert "trips status: Error. timeout after 500ms in exchange\n" in asked.stdout
+
+
+def test_once_does_not_listen(run_with, peers):
+    """An address in use is no hindrance."""
+    text = one(peers.http().url()).replace("127.0.0.1:0", peers.hung().address)
+    assert run_with("-1", text).returncode == 0
+
+
+def test_once_without_dependencies(run_with):
+    asked = run_with("-1", PLAIN)
+    assert (asked.returncode, asked.stdout) == (0, "Up and running\n")
+
+
+def test_once_with_a_bad_file(run_with):
+    asked = run_with("-1", "perod = 1;")
+    assert asked.returncode == 2 and asked.stdout == ""
+
+
+def test_an_address_in_use_ends_with_1_and_is_named(run_with, peers):
+    taken = peers.hung()
+    ran = run_with(None, PLAIN.replace("127.0.0.1:0", taken.address))
+    assert ran.returncode == 1
+    assert taken.address in ran.stderr and "in use" in ran.stderr
+
+
+def test_an_address_of_another_machine_ends_with_1_and_is_named(run_with):
+    ran = run_with(None, PLAIN.replace("127.0.0.1:0", "192.0.2.1:8000"))
+    assert ran.returncode == 1
+    assert "192.0.2.1:8000" in ran.stderr
+
+
+def test_secrets_are_never_shown(run_with, tmp_path):
+    """Not even where their setting is at fault."""
+    (tmp_path / "secret").write_text("swordfish\n")
+    text = one("http://x/", f'user = "u"; password_file = "{tmp_path}/secret"; pasword = "hunter2";')
+    for option in ("-t", "-1", None):
+        ended = run_with(option, text)
+        assert ended.returncode == 2
+        assert "swordfish" not in ended.stderr + ended.stdout
+        assert "hunter2" not in ended.stderr + ended.stdout
+
+
+def test_too_few_descriptors_for_the_workers_are_refused(run_with, tmp_path):
+    conf = tmp_path / "health.conf"
+    conf.write_text(PLAIN + "workers = 512;\n")
+    ran = subprocess.run(["prlimit", "--nofile=200:200", daemon.BINARY, "-c", str(conf)],
+                         capture_output=True, text=True, timeout=30 * daemon.SCALE, check=False)
+    assert ran.returncode == 1
+    assert "RLIMIT_NOFILE" in ran.stderr or "open files" in ran.stderr
