@@ -30,7 +30,8 @@ struct target_view {
     bool pending;          /* new or changed by a reload: does not count until its first outcome */
     enum outcome outcome;  /* the last one that was not "not tried"; meaningless while unknown */
     enum outcome own;      /* the latest check's, if it was not tried; else OUTCOME_OK */
-    const char *reason;    /* why it is down or degraded; "" while up or unknown; never NULL */
+    const char *reason;    /* why it is down or degraded; while up what a good check had to add
+                              ("alive, authentication required"), mostly ""; never NULL */
     const char *own_text;  /* what kept us from asking; "" if nothing did; never NULL */
     int64_t since_wall_ms; /* when the state began; 0 while unknown */
     int64_t checked_wall_ms;             /* when the last outcome that counts was seen; 0: never */

@@ -94,7 +94,7 @@ static bool count_tried(struct target *t, const struct probe_result *r)
     bool changed = judge_count(&t->judge, class, conf->fall, conf->rise);
     v->state = t->judge.state;
     if (v->state == TARGET_UP)
-        set_text(&v->reason, &t->reason_owned, "", "");
+        set_text(&v->reason, &t->reason_owned, class == OUTCOME_CLASS_GOOD ? r->text : "", "");
     else if (class != OUTCOME_CLASS_GOOD) /* the last thing that was wrong explains the state */
         set_text(&v->reason, &t->reason_owned, r->text, outcome_sentence(r->outcome));
     if (changed) {

@@ -136,6 +136,10 @@ static void add_row(const struct target_view *v, const struct moment *m, body_pl
         strbuf_adds(out, ",\"output\":");
         strbuf_add_json(out, reason);
     }
+    if (state == TARGET_UP && v->reason[0] != '\0') {
+        strbuf_adds(out, ",\"note\":");
+        strbuf_add_json(out, v->reason);
+    }
     if (v->own != OUTCOME_OK) {
         strbuf_adds(out, ",\"own\":");
         strbuf_add_json(out, v->own_text[0] != '\0' ? v->own_text : outcome_sentence(v->own));

@@ -317,6 +317,19 @@ TEST(a_full_buffer_says_so)
     snapshot_unref(s);
 }
 
+TEST(what_a_good_check_adds_is_a_note)
+{
+    fixture_reset();
+    fixture_set(TRIPS, TARGET_UP, OUTCOME_OK, "alive, authentication required");
+    struct snapshot *s = fixture_snapshot(FIXTURE_COUNT);
+    struct moment m = fixture_moment(0);
+    const char *json = health(s, &m, RENDER_JSON);
+    EXPECT_HAS(json, ",\"note\":\"alive, authentication required\"");
+    EXPECT(strstr(json, "\"output\"") == NULL);
+    EXPECT_HAS(health(s, &m, RENDER_TEXT), "trips status: OK\n");
+    snapshot_unref(s);
+}
+
 TEST(json_bounds_the_culprits)
 {
     static const struct target_view *many[200];
@@ -609,6 +622,7 @@ int main(void)
     RUN(json_as_golden);
     RUN(kept_bodies_equal_fresh_ones);
     RUN(a_full_buffer_says_so);
+    RUN(what_a_good_check_adds_is_a_note);
     RUN(json_bounds_the_culprits);
     RUN_WITH("python3", json_is_valid_for_any_text);
     RUN(metrics_as_golden);
