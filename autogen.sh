@@ -10,7 +10,9 @@ set -eu
 build_packages="gcc make autoconf automake pkg-config libc6-dev
     libcivetweb-dev libconfig-dev libuv1-dev libssl-dev libc-ares-dev libpcre2-dev"
 test_packages="python3 python3-pytest python3-cryptography curl openssl haproxy nginx-light
-    prometheus wrk clang libclang-rt-14-dev llvm clang-format cppcheck xz-utils"
+    prometheus wrk clang libclang-rt-14-dev llvm clang-format cppcheck xz-utils
+    redis-server memcached exim4-daemon-light dovecot-imapd dovecot-pop3d vsftpd openssh-server
+    nats-server libzookeeper-java default-jre-headless"
 
 as_root()
 {
@@ -24,13 +26,24 @@ as_root()
     fi
 }
 
+is_provided()
+{
+    dpkg-query -W -f '${db:Status-Status} ${Provides},\n' | grep -q "^installed .*\\<$1\\>"
+}
+
 is_installed()
 {
     case $(dpkg-query -W -f '${Status}' "$1" 2>/dev/null) in
     *" installed") return 0 ;;
     esac
-    # Any nginx will do; a machine that has another flavour keeps it.
-    [ "$1" = nginx-light ] && [ -x /usr/sbin/nginx ]
+    # Any nginx will do; a machine that has another flavour keeps it. Mail and file servers exclude
+    # each other: one that is there stays, and the tests of ours are skipped.
+    case $1 in
+    nginx-light) [ -x /usr/sbin/nginx ] ;;
+    exim4-daemon-light) is_provided mail-transport-agent ;;
+    vsftpd) is_provided ftp-server ;;
+    *) false ;;
+    esac
 }
 
 install_missing()

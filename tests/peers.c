@@ -23,7 +23,8 @@
 struct conn {
     enum peer_kind kind;
     int fd;
-    SSL *ssl; /* NULL: plain */
+    SSL *ssl;    /* NULL: plain */
+    bool greets; /* it is for the peer to speak first */
 };
 
 /* The child's own; set before its first thread. */
@@ -74,10 +75,14 @@ static bool conn_send(struct conn *c, const char *bytes, size_t len)
     return send(c->fd, bytes, len, MSG_NOSIGNAL) == (ssize_t)len;
 }
 
-/* Waits until something has been asked. */
+/* Waits until something has been asked, unless it is for the peer to speak first. */
 static bool conn_await(struct conn *c)
 {
     char buf[4096];
+    if (c->greets) {
+        c->greets = false;
+        return true;
+    }
     if (c->ssl != NULL)
         return SSL_read(c->ssl, buf, sizeof buf) > 0;
     return recv(c->fd, buf, sizeof buf, 0) > 0;
@@ -186,11 +191,22 @@ static void behave(struct conn *c)
     }
 }
 
+static bool conn_lead_to_tls(struct conn *c)
+{
+    for (const char *line = script->go; *line != '\0';) {
+        size_t len = strcspn(line, "\n") + 1;
+        if (!conn_await(c) || !conn_send(c, line, len))
+            return false;
+        line += len;
+    }
+    return true;
+}
+
 static bool conn_secure(struct conn *c)
 {
     if (tls_mode == PEER_PLAIN)
         return true;
-    if (tls_mode == PEER_STARTTLS && !(conn_await(c) && conn_send(c, "GO\n", 3)))
+    if (tls_mode == PEER_STARTTLS && !conn_lead_to_tls(c))
         return false;
     SSL *ssl = SSL_new(tls_ctx);
     if (ssl == NULL || SSL_set_fd(ssl, c->fd) != 1 || SSL_accept(ssl) != 1) {
@@ -218,7 +234,7 @@ static void conn_accept(enum peer_kind kind, int listener)
     pthread_t thread;
     if (c == NULL)
         _exit(1);
-    *c = (struct conn){.kind = kind, .fd = accept(listener, NULL, NULL)};
+    *c = (struct conn){.kind = kind, .fd = accept(listener, NULL, NULL), .greets = script->greets};
     if (c->fd < 0) {
         free(c);
         return;

@@ -11,6 +11,7 @@
 #define HEALTHSVC_TESTS_PEERS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -35,12 +36,14 @@ const char *peer_kind_token(enum peer_kind kind);
 enum peer_tls {
     PEER_PLAIN = 0,
     PEER_TLS,      /* TLS first, the manners inside it */
-    PEER_STARTTLS, /* reads something, sends "GO\n", then as PEER_TLS */
+    PEER_STARTTLS, /* says `go`, a line for each that is asked, then as PEER_TLS */
 };
 
 struct peer_script {
     const char *reply;   /* the right one, sent when something has been asked */
     const char *endless; /* how a reply begins that is right so far, then 'a' for ever */
+    bool greets;         /* speaks first, in clear: nothing need be asked before `reply`, `go` */
+    const char *go;      /* what leads to TLS */
 };
 
 struct peer_seen {

@@ -78,7 +78,7 @@ static struct loop *loop_of(const struct stream *s)
 }
 
 /* A good end may still be a warning: the certificate's time runs out. */
-static void finish_good(struct stream *s) REQUIRES(checker_role)
+static void finish_good(struct stream *s, const char *text) REQUIRES(checker_role)
 {
     int64_t warn_days = s->probe.conf->tls.cert_warn;
     int64_t expires_s = s->probe.result.cert_expires_wall_s;
@@ -91,7 +91,7 @@ static void finish_good(struct stream *s) REQUIRES(checker_role)
             return;
         }
     }
-    probe_finish(&s->probe, OUTCOME_OK, NULL);
+    probe_finish(&s->probe, OUTCOME_OK, text);
 }
 
 static void finish_tls(struct stream *s, int ssl_error) REQUIRES(checker_role)
@@ -168,7 +168,7 @@ static bool take_step(struct stream *s, enum dlg_step step, const struct dlg_res
         if (s->out.len > s->out_sent && dialogue_of(s)->polite && flush(s) < 0)
             return false; /* the goodbye failed: that end counts */
         if (ret->outcome == OUTCOME_OK)
-            finish_good(s);
+            finish_good(s, ret->text);
         else
             probe_finish(&s->probe, ret->outcome, ret->text);
         return false;
@@ -246,7 +246,7 @@ static void start_talking(struct stream *s) REQUIRES(checker_role)
 {
     const struct dialogue *d = dialogue_of(s);
     if (d == NULL) {
-        finish_good(s);
+        finish_good(s, NULL);
         return;
     }
     s->state = STREAM_TALKING;

@@ -26,14 +26,64 @@ struct lesson {
         .endless = "HTTP/1.1 200 OK\r\nX-Endless: ",                                 \
     }
 
+#define REDIS_SCRIPT                             \
+    {                                            \
+        .reply = "+PONG\r\n", .endless = "+PONG" \
+    }
+#define SMTP_SCRIPT                                                                              \
+    {                                                                                            \
+        .greets = true, .reply = "220 peer ESMTP\r\n250-peer\r\n250 SIZE\r\n", .endless = "220-" \
+    }
+#define IMAP_SCRIPT                                                                   \
+    {                                                                                 \
+        .greets = true, .reply = "* OK peer\r\n* BYE\r\na OK\r\n", .endless = "* OK " \
+    }
+#define POP3_SCRIPT                                                           \
+    {                                                                         \
+        .greets = true, .reply = "+OK peer\r\n+OK bye\r\n", .endless = "+OK " \
+    }
 /* Without a dialogue nothing that is said matters. */
 static const struct lesson lessons[] = {
     {"tcp", HTTP_SCRIPT},
     {"tls", HTTP_SCRIPT},
     {"http", HTTP_SCRIPT},
     {"https", HTTP_SCRIPT},
+    {"redis", REDIS_SCRIPT},
+    {"rediss", REDIS_SCRIPT},
+    {"memcached", {.reply = "VERSION 1.6.18\r\n", .endless = "VERSION "}},
+    {"smtp", SMTP_SCRIPT},
+    {"smtps", SMTP_SCRIPT},
+    {"imap", IMAP_SCRIPT},
+    {"imaps", IMAP_SCRIPT},
+    {"pop3", POP3_SCRIPT},
+    {"pop3s", POP3_SCRIPT},
+    {"ftp", {.greets = true, .reply = "220 peer\r\n221 bye\r\n", .endless = "220-"}},
+    {"ssh", {.greets = true, .reply = "SSH-2.0-peer\r\n", .endless = "SSH-2.0-"}},
+    {"nats", {.greets = true, .reply = "INFO {}\r\nPONG\r\n", .endless = "INFO {"}},
+    {"zookeeper",
+     {.reply = "Zookeeper version: 3.8.0\nZxid: 0x0\nMode: leader\nNode count: 5\n",
+      .endless = "Zookeeper version: "}},
     {"line", {.reply = LINE_REPLY, .endless = LINE_ENDLESS}},
-    {"line-starttls", {.reply = LINE_REPLY, .endless = LINE_ENDLESS}},
+    {"line-starttls", {.reply = LINE_REPLY, .endless = LINE_ENDLESS, .go = "GO\n"}},
+};
+
+/* What only turns to TLS when it is told to: the way there, and what is said inside. */
+static const struct lesson starttls_lessons[] = {
+    {"smtp",
+     {.greets = true,
+      .go = "220 peer\r\n250 STARTTLS\r\n220 go\r\n",
+      .reply = "250 peer\r\n",
+      .endless = "250-"}},
+    {"imap",
+     {.greets = true,
+      .go = "* OK peer\r\na OK go\r\n",
+      .reply = "* BYE\r\na OK\r\n",
+      .endless = "* BYE "}},
+    {"pop3",
+     {.greets = true, .go = "+OK\r\n+OK go\r\n", .reply = "+OK bye\r\n", .endless = "+OK "}},
+    {"ftp",
+     {.greets = true, .go = "220 peer\r\n234 go\r\n", .reply = "221 bye\r\n", .endless = "221-"}},
+    {"nats", {.greets = true, .go = "INFO {}\r\n", .reply = "PONG\r\n", .endless = "+OK"}},
 };
 
 /* One scheme and the peers that it meets in clear, or inside TLS. */
@@ -304,9 +354,12 @@ static bool configure(struct world *w)
         strbuf_addf(&text, "%s  { name = \"%s\"; url = \"%s://127.0.0.1:%u%s\"; period = \"1h\";",
                     kind > 0 ? ",\n" : "", peer_kind_token((enum peer_kind)kind), written->name,
                     w->peers.ports[kind], written->flags & SCHEME_PATH ? "/health" : "");
-        strbuf_addf(&text, " timeout = \"%lldms\";",
-                    (long long)(to_the_end ? 1000 : 20000) * (long long)ask_scale());
-        if (written->flags & SCHEME_TLS)
+        strbuf_addf(&text, " timeout = \"%lldms\"; %s",
+                    (long long)(to_the_end ? 1000 : 20000) * (long long)ask_scale(),
+                    (written->flags & SCHEME_STARTTLS) && w->tls == PEER_STARTTLS
+                        ? "starttls = true;"
+                        : "");
+        if (w->tls != PEER_PLAIN || (written->flags & SCHEME_TLS))
             strbuf_addf(&text, " ca_file = \"%s\";", cert_file);
         strbuf_adds(&text, " }");
     }
@@ -335,9 +388,8 @@ static const char *tls_token(enum peer_tls tls)
     return "";
 }
 
-static bool make_world(const struct scheme *scheme, enum peer_tls tls)
+static bool make_world(const struct scheme *scheme, enum peer_tls tls, const struct lesson *lesson)
 {
-    const struct lesson *lesson = lesson_of(scheme);
     struct world *w = &worlds[world_count];
     if (lesson == NULL || world_count == MAX_WORLDS) {
         printf("Bail out! scheme %s has no lesson in this test\n", scheme->name);
@@ -360,12 +412,18 @@ static bool make_worlds(void)
     for (size_t i = 0; (scheme = scheme_at(i)) != NULL; i++) {
         if (scheme->ops == NULL)
             continue;
-        if (!make_world(scheme, PEER_PLAIN))
+        if (!make_world(scheme, PEER_PLAIN, lesson_of(scheme)))
             return false;
-        if ((scheme->flags & SCHEME_TLS) && !make_world(scheme, PEER_TLS))
+        if ((scheme->flags & SCHEME_TLS) && !make_world(scheme, PEER_TLS, lesson_of(scheme)))
             return false;
     }
-    return make_world(&line_scheme, PEER_PLAIN) && make_world(&line_starttls_scheme, PEER_STARTTLS);
+    for (size_t i = 0; i < sizeof starttls_lessons / sizeof starttls_lessons[0]; i++) {
+        const struct lesson *lesson = &starttls_lessons[i];
+        if (!make_world(scheme_find(lesson->scheme), PEER_STARTTLS, lesson))
+            return false;
+    }
+    return make_world(&line_scheme, PEER_PLAIN, lesson_of(&line_scheme)) &&
+           make_world(&line_starttls_scheme, PEER_STARTTLS, lesson_of(&line_starttls_scheme));
 }
 
 static bool make_certificate(void)

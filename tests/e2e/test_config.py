@@ -73,7 +73,7 @@ def test_every_fault_is_told_with_its_line_in_one_run(run_with):
             '  { name = "a"; url = "http://x/"; },\n'                            # 8
             '  { name = "c"; url = "http://u:p@x/"; },\n'                        # 9
             '  { name = "d"; url = "gopher://x/"; },\n'                          # 10
-            '  { name = "e"; url = "redis://x/"; },\n'                           # 11
+            '  { name = "e"; url = "redis://x/path"; },\n'                      # 11
             '  { name = "f"; url = "http://x/"; perod = "5s"; },\n'              # 12
             '  { name = "g"; url = "http://x/"; period = "5 parsecs"; }\n'       # 13
             ');\n')
