@@ -4,7 +4,7 @@
 
 int64_t schedule_slot_before(uint64_t hash, int64_t period_ms, int64_t t_ms)
 {
-    int64_t phase_ms = (int64_t)(hash % (uint64_t)period_ms);
+    int64_t phase_ms = (int64_t)(hash % (uint64_t)period_ms) / SCHEDULE_GRID_MS * SCHEDULE_GRID_MS;
     int64_t past_ms = (t_ms - phase_ms) % period_ms;
     if (past_ms < 0)
         past_ms += period_ms;

@@ -242,7 +242,8 @@ static void read_all(struct stream *s, bool until_end) REQUIRES(checker_role)
     }
 }
 
-static void start_talking(struct stream *s) REQUIRES(checker_role)
+/* `readable`: bytes (a greeting) may be here already, and have had their edge. */
+static void start_talking(struct stream *s, bool readable) REQUIRES(checker_role)
 {
     const struct dialogue *d = dialogue_of(s);
     if (d == NULL) {
@@ -253,8 +254,7 @@ static void start_talking(struct stream *s) REQUIRES(checker_role)
     probe_enter(&s->probe, PROBE_PHASE_EXCHANGE);
     struct dlg_result ret = {.outcome = OUTCOME_BAD_REPLY};
     enum dlg_step step = d->open(s->dialogue_state, s->probe.conf, &s->out, &ret);
-    /* What came in meanwhile (a greeting) has had its edge. */
-    if (take_step(s, step, &ret))
+    if (take_step(s, step, &ret) && readable)
         read_all(s, true);
 }
 
@@ -268,7 +268,7 @@ static void on_handshake(struct loop_task *t)
     int r = SSL_do_handshake(s->ssl);
     if (r == 1) {
         s->probe.result.cert_expires_wall_s = tls_cert_expires(s->ssl);
-        start_talking(s);
+        start_talking(s, true);
         return;
     }
     int ssl_error = SSL_get_error(s->ssl, r);
@@ -324,7 +324,7 @@ static bool met_itself(int fd, const union resolver_address *peer)
            memcmp(&own.in6.sin6_addr, &peer->in6.sin6_addr, sizeof own.in6.sin6_addr) == 0;
 }
 
-static void connected(struct stream *s, struct attempt *a) REQUIRES(checker_role)
+static void connected(struct stream *s, struct attempt *a, bool readable) REQUIRES(checker_role)
 {
     const union resolver_address *peer = &s->addresses[a - s->attempts];
     s->won = a;
@@ -337,7 +337,7 @@ static void connected(struct stream *s, struct attempt *a) REQUIRES(checker_role
     if (s->probe.conf->scheme->flags & SCHEME_TLS)
         start_tls(s);
     else
-        start_talking(s);
+        start_talking(s, readable);
 }
 
 /* Fetches how a non-blocking connect ended: 0 or errno. */
@@ -367,7 +367,7 @@ static void on_ready(struct loop_watch *w, uint32_t events)
             loop_watch_close(loop_of(s), w);
             connect_next(s);
         } else if (events & EPOLLOUT) {
-            connected(s, a);
+            connected(s, a, (events & (EPOLLIN | EPOLLRDHUP)) != 0);
         }
         break;
     }
