@@ -27,6 +27,9 @@
 #include <civetweb.h>
 #include <errno.h>
 #include <getopt.h>
+#ifdef HAVE_JANSSON
+#include <jansson.h>
+#endif
 #include <libconfig.h>
 #include <openssl/crypto.h>
 #include <pcre2.h>
@@ -363,6 +366,11 @@ static void print_version(void)
     printf("\nlibraries: CivetWeb %s, libconfig %d.%d, libuv %s, c-ares %s, PCRE2 %s, %s\n",
            mg_version(), LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR, uv_version_string(),
            ares_version(NULL), pcre2, OpenSSL_version(OPENSSL_VERSION));
+#ifdef HAVE_JANSSON
+    puts("JSON of dependencies: read, with jansson " JANSSON_VERSION);
+#else
+    puts("JSON of dependencies: not in this build");
+#endif
 }
 
 static int usage(const char *fault)

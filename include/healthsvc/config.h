@@ -34,6 +34,7 @@ struct tls_conf {
     char *server_name; /* name for SNI and verification instead of the URL's host; NULL: host */
     bool verify;       /* false only when written */
     int64_t cert_warn; /* days: warn when fewer are left; 0: never */
+    int64_t cert_fail; /* days: bad when fewer are left; 0: never */
 };
 
 /* What to ask, and how to judge the answer. Immutable after config_load(). */
@@ -43,9 +44,12 @@ struct target_conf {
     char *url;  /* as written (never holds credentials: those are refused) */
     char *host; /* name or numeric address, without brackets */
     uint16_t port;
-    char *path; /* path and query as sent, "/" at least, for schemes that have one; else NULL */
+    char
+        *unix_path; /* of the socket to connect to; host is then "localhost". NULL: host and port */
+    char *path;     /* path and query as sent, "/" at least, for schemes that have one; else NULL */
     const struct scheme *scheme;
     int64_t period_ms, timeout_ms, confirm_ms, max_age_ms;
+    int64_t time_warn_ms, time_fail_ms; /* a good check that took longer; 0: never */
     int64_t fall, rise;
     enum importance importance;
     char *user;          /* NULL: none */

@@ -13,6 +13,7 @@
 #include <healthsvc/attr.h>
 #include <healthsvc/outcome.h>
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -69,7 +70,11 @@ struct scheme {
     /* Frees what prepare() made; accepts a conf whose prepare() failed or never ran. May be NULL. */
     void (*release)(struct target_conf *conf);
     const struct probe_ops *ops;
-    const struct dialogue *dialogue; /* for stream_ops; NULL: being connected (and TLS) is enough */
+    /* For stream_ops; such a scheme can also be asked by way of a Unix socket. */
+    const struct dialogue *dialogue;
+    /* With SCHEME_STARTTLS, asked after prepare(): whether this target turns to TLS at all, and so
+     * needs a TLS profile. NULL: it does. */
+    bool (*wants_tls)(const struct target_conf *conf);
 };
 
 /* The row of that name, or NULL; known schemes that are not built have `ops` NULL. */

@@ -388,6 +388,7 @@ struct target_conf *dependency_free(struct target_conf *conf)
         explicit_bzero(conf->secret, strlen(conf->secret));
     free(conf->secret);
     free(conf->host);
+    free(conf->unix_path);
     free(conf->path);
     free(conf);
     return NULL;

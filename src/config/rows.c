@@ -93,7 +93,8 @@ const struct key_row rows_identity[] = {
      .min = 1,
      .max = 2048,
      .shown_default = "required, or exec",
-     .sentence = "What to ask: scheme://host[:port][/path]; the scheme chooses the probe."},
+     .sentence = "What to ask: scheme://host[:port][/path], or by way of a Unix socket "
+                 "scheme+unix:///path/of/socket[:/path]; the scheme chooses the probe."},
     {.name = "exec",
      .type = KEY_GROUP,
      .shown_default = "required, or url",
@@ -160,6 +161,23 @@ const struct key_row rows_common[] = {
      .shown_default = "3 x period + timeout",
      .sentence = "A result older than this no longer counts: the dependency is stale; at least "
                  "period."},
+    {.name = "time_warn",
+     .type = KEY_DURATION,
+     .flags = KEY_JUDGED,
+     .offset = offsetof(struct target_conf, time_warn_ms),
+     .min = 0,
+     .max = DAY,
+     .default_text = "0",
+     .sentence = "Warn when a good check took longer; 0 never does; less than timeout."},
+    {.name = "time_fail",
+     .type = KEY_DURATION,
+     .flags = KEY_JUDGED,
+     .offset = offsetof(struct target_conf, time_fail_ms),
+     .min = 0,
+     .max = DAY,
+     .default_text = "0",
+     .sentence = "A check that took longer is bad, though the answer was good; 0 never is; less "
+                 "than timeout."},
     KEYS_END,
 };
 
@@ -234,6 +252,14 @@ const struct key_row rows_tls[] = {
      .max = 3650,
      .default_text = "0",
      .sentence = "Days: warn when the certificate has fewer left; 0 never does."},
+    {.name = "cert_fail",
+     .type = KEY_INT,
+     .flags = KEY_ASKED,
+     .offset = offsetof(struct target_conf, tls.cert_fail),
+     .min = 0,
+     .max = 3650,
+     .default_text = "0",
+     .sentence = "Days: bad when the certificate has fewer left; 0 waits until it has expired."},
     KEYS_END,
 };
 

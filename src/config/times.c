@@ -6,6 +6,8 @@
 #include <healthsvc/strbuf.h>
 #include <healthsvc/units.h>
 
+#include <inttypes.h>
+
 #include "config/loader.h"
 
 #define SENTENCE_MAX_BYTES 256
@@ -45,7 +47,7 @@ void times_level(const struct target_conf *a, struct target_conf *b)
         b->timeout_ms = a->timeout_ms;
 }
 
-/* What must hold together: small < large, or small <= large. */
+/* What must hold together: small < large, or small <= large; 0 is "never" and fits anything. */
 struct relation {
     const char *small, *large;
     int64_t small_ms, large_ms;
@@ -60,7 +62,8 @@ static void check_relation(struct loader *l, const config_setting_t *group,
     const config_setting_t *large = dependency_find_written(l, group, r->large);
     struct strbuf text;
 
-    if (r->less ? r->small_ms < r->large_ms : r->small_ms <= r->large_ms)
+    if (r->small_ms == 0 || r->large_ms == 0 ||
+        (r->less ? r->small_ms < r->large_ms : r->small_ms <= r->large_ms))
         return;
     if ((small != NULL && faults_has(&l->faults, small)) ||
         (large != NULL && faults_has(&l->faults, large)))
@@ -84,14 +87,30 @@ static void check_relation(struct loader *l, const config_setting_t *group,
     strbuf_done(&text);
 }
 
+/* Days are no durations, but the same holds of them. */
+static void check_days(struct loader *l, const config_setting_t *group, const struct tls_conf *tls)
+{
+    const config_setting_t *fail = dependency_find_written(l, group, "cert_fail");
+
+    if (fail == NULL || tls->cert_warn == 0 || tls->cert_fail < tls->cert_warn)
+        return;
+    faults_add_line(&l->faults, config_setting_source_line(fail),
+                    "'cert_fail' is %" PRId64 ", must be less than 'cert_warn' (%" PRId64 ")",
+                    tls->cert_fail, tls->cert_warn);
+}
+
 void times_check(struct loader *l, const config_setting_t *group, const struct target_conf *conf)
 {
     const struct relation relations[] = {
         {"timeout", "period", conf->timeout_ms, conf->period_ms, true},
         {"confirm", "period", conf->confirm_ms, conf->period_ms, false},
         {"period", "max_age", conf->period_ms, conf->max_age_ms, false},
+        {"time_warn", "time_fail", conf->time_warn_ms, conf->time_fail_ms, true},
+        {"time_warn", "timeout", conf->time_warn_ms, conf->timeout_ms, true},
+        {"time_fail", "timeout", conf->time_fail_ms, conf->timeout_ms, true},
     };
 
     for (size_t i = 0; i < sizeof relations / sizeof relations[0]; i++)
         check_relation(l, group, &relations[i]);
+    check_days(l, group, &conf->tls);
 }

@@ -1,6 +1,7 @@
 /*
  * url.c: stricter than RFC 3986, for what is accepted here is sent as it is: no credentials, no
  * fragment, no byte that would need quoting, and a host that a resolver or inet_pton() can take.
+ * A Unix socket stands in the place of host and port; "localhost" is then what the peer is told.
  */
 #include "config/url.h"
 
@@ -19,7 +20,10 @@
 #define SCHEMES_MAX 64
 #define HOST_MAX_BYTES 253 /* RFC 1035 section 2.3.4, as text */
 #define LABEL_MAX_BYTES 63
+#define UNIX_SUFFIX "+unix"
+#define UNIX_PATH_MAX_BYTES 107 /* unix(7): sun_path with its NUL */
 #define FORM "scheme://host[:port][/path]"
+#define UNIX_FORM "scheme+unix:///path/of/socket[:/path]"
 
 static int refuse(struct strbuf *why, const char *sentence)
 {
@@ -48,6 +52,17 @@ static int read_scheme(const char *name, struct target_conf *conf, struct strbuf
         return -EINVAL;
     }
     return 0;
+}
+
+/* Takes "+unix" off the scheme's name. */
+static bool take_unix_suffix(char *name)
+{
+    size_t len = strlen(name), suffix = sizeof UNIX_SUFFIX - 1;
+
+    if (len <= suffix || strcmp(name + len - suffix, UNIX_SUFFIX) != 0)
+        return false;
+    name[len - suffix] = '\0';
+    return true;
 }
 
 /* Letters, digits, '-', '_' in labels between dots; what looks like an IPv4 address is one. */
@@ -135,6 +150,31 @@ static int read_path(const char *p, struct target_conf *conf, struct strbuf *why
     return conf->path != NULL ? 0 : -ENOMEM;
 }
 
+/* p is "/path/of/socket[:/path]": a colon ends the socket's path, so that cannot hold one. */
+static int read_unix(const char *p, struct target_conf *conf, struct strbuf *why)
+{
+    size_t len = strcspn(p, ":");
+
+    if (conf->scheme->dialogue == NULL) {
+        strbuf_addf(why, "'url': scheme %s cannot be asked by way of a Unix socket",
+                    conf->scheme->name);
+        return -EINVAL;
+    }
+    if (*p != '/' || len < 2 || (p[len] == ':' && p[len + 1] != '/'))
+        return refuse(why, "'url' must have the form " UNIX_FORM);
+    if (len > UNIX_PATH_MAX_BYTES) {
+        strbuf_addf(why, "'url': the path of a Unix socket must not be longer than %d bytes",
+                    UNIX_PATH_MAX_BYTES);
+        return -EINVAL;
+    }
+    conf->unix_path = strndup(p, len);
+    conf->host = strdup("localhost");
+    conf->port = conf->scheme->port;
+    if (conf->unix_path == NULL || conf->host == NULL)
+        return -ENOMEM;
+    return read_path(p[len] == ':' ? p + len + 1 : p + len, conf, why);
+}
+
 int url_read(struct target_conf *conf, struct strbuf *why)
 {
     const char *url = conf->url;
@@ -150,6 +190,7 @@ int url_read(struct target_conf *conf, struct strbuf *why)
         return refuse(why, "'url' must have the form " FORM);
     for (size_t i = 0; i < len; i++)
         name[i] = (char)tolower((unsigned char)url[i]);
+    bool is_unix = take_unix_suffix(name);
     int err = read_scheme(name, conf, why);
     if (err != 0)
         return err;
@@ -161,6 +202,8 @@ int url_read(struct target_conf *conf, struct strbuf *why)
                            "'password_file' or 'password_env'");
     if (strchr(url, '#') != NULL)
         return refuse(why, "'url' must not have a fragment (#)");
+    if (is_unix)
+        return read_unix(authority, conf, why);
     err = read_authority(authority, end, conf, why);
     return err != 0 ? err : read_path(end, conf, why);
 }

@@ -17,12 +17,14 @@
 #define LEAST_FOR_CHECKS 16 /* below that nothing useful can be asked */
 #define ARENAS 2            /* the checker's and everybody's */
 #define MMAP_FROM_BYTES 131072
-#define SOCKETS_PER_CHECK 2 /* addresses overlap at times */
+#define TRIM_FROM_BYTES 1048576 /* checks come in bursts: an arena must not shrink between them */
+#define SOCKETS_PER_CHECK 2     /* addresses overlap at times */
 
 void limits_tame_malloc(void)
 {
     (void)mallopt(M_ARENA_MAX, ARENAS);
     (void)mallopt(M_MMAP_THRESHOLD, MMAP_FROM_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, TRIM_FROM_BYTES);
 }
 
 void limits_trim_memory(void)

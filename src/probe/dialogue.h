@@ -33,6 +33,9 @@ struct dlg_result {
 
 struct dialogue {
     size_t state_size; /* zeroed before open() */
+    /* Whether there is anything to say: if not, being connected (and TLS) is enough. NULL: there
+     * is. */
+    bool (*speaks)(const struct target_conf *conf);
     /* Connected (and TLS done). */
     enum dlg_step (*open)(void *state, const struct target_conf *conf, struct strbuf *out,
                           struct dlg_result *ret);

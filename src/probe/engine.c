@@ -1,12 +1,14 @@
 /*
- * Every way a check can end goes through probe_finish(): there the times are added up, a bad
- * result of a stalled loop is turned into "not tried", and the end is asserted to be the only one.
+ * Every way a check can end goes through probe_finish(): there the times are added up, a good
+ * result is held against the limits, a bad one of a stalled loop is turned into "not tried", and
+ * the end is asserted to be the only one.
  * An end from inside the start is only noted and delivered on the next turn, so that the caller of
  * probe_start() never meets its own callback.
  */
 #include "probe/engine.h"
 
 #include "probe/dialogue.h"
+#include "probe/limits.h"
 #include "probe/resolver.h"
 
 #include <healthsvc/clock.h>
@@ -20,6 +22,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 struct engine {
     struct loop *loop;
@@ -90,8 +93,16 @@ static void settle(struct probe *p, enum outcome outcome, const char *text) REQU
     p->finished = true;
     probe_enter(p, p->result.phase); /* adds up the last phase's time */
     p->result.total_us = p->phase_start_us - p->start_us;
-    if (outcome_class(outcome) == OUTCOME_CLASS_BAD &&
-        loop_stalled_mono_ms(p->engine->loop) >= p->start_us / 1000) {
+    char limit_text[OUTCOME_TEXT_BYTES];
+    bool stalled = loop_stalled_mono_ms(p->engine->loop) >= p->start_us / 1000;
+    enum outcome limited = outcome;
+    if (!stalled) /* else the time taken is our own fault */
+        limited = limits_judge(p->conf, &p->result, outcome, (int64_t)time(NULL), limit_text);
+    if (limited != outcome) {
+        outcome = limited;
+        text = limit_text;
+    }
+    if (stalled && outcome_class(outcome) == OUTCOME_CLASS_BAD) {
         outcome = OUTCOME_OWN_STALLED;
         text = NULL;
     }

@@ -3,7 +3,8 @@
  * position of the subject and does not count what a single repeat runs over, so that [^b]*[^a]
  * against 60 KB of a's takes 14 s within any limit. So every pattern is compiled with automatic
  * callouts, one before each of its items, and the callouts count the work: one for each, and the
- * bytes that were passed since the last. That is a bound which does not depend on the clock.
+ * bytes that were passed since the last, at 10..15 ns each. That is a bound which does not depend on
+ * the clock.
  *
  * No JIT: a usual body takes a microsecond without it, and it would bring a stack limit of its own
  * and a need for writable executable memory, which a hardened unit forbids.
@@ -25,8 +26,6 @@
 #define STATUS_MAX 599
 #define WORD_BITS 64
 
-/* At 10..15 ns each, the longest match takes some 25 ms. */
-#define MATCH_WORK_MAX 2000000
 #define MATCH_HEAP_KIB 16384
 
 struct expect_pattern {
@@ -156,18 +155,26 @@ static int count_work(pcre2_callout_block *block, void *data)
 enum outcome expect_pattern_match(const struct expect_pattern *p, const void *bytes, size_t len,
                                   char ret_text[OUTCOME_TEXT_BYTES])
 {
-    struct work work = {.left = MATCH_WORK_MAX};
+    size_t work = EXPECT_WORK;
+    return expect_pattern_match_of(p, bytes, len, &work, ret_text);
+}
+
+enum outcome expect_pattern_match_of(const struct expect_pattern *p, const void *bytes, size_t len,
+                                     size_t *all_work, char ret_text[OUTCOME_TEXT_BYTES])
+{
+    struct work work = {.left = *all_work};
     int r = PCRE2_ERROR_NOMEMORY;
     ret_text[0] = '\0';
     pcre2_match_data *data = pcre2_match_data_create(1, NULL);
     pcre2_match_context *context = pcre2_match_context_create(NULL);
     if (data != NULL && context != NULL) {
-        (void)pcre2_set_match_limit(context, MATCH_WORK_MAX);
-        (void)pcre2_set_depth_limit(context, MATCH_WORK_MAX);
+        (void)pcre2_set_match_limit(context, EXPECT_WORK);
+        (void)pcre2_set_depth_limit(context, EXPECT_WORK);
         (void)pcre2_set_heap_limit(context, MATCH_HEAP_KIB);
         (void)pcre2_set_callout(context, count_work, &work);
         r = pcre2_match(p->code, bytes, len, 0, 0, data, context);
     }
+    *all_work = work.left;
     pcre2_match_context_free(context);
     pcre2_match_data_free(data);
     if (r >= 0)

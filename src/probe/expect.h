@@ -40,4 +40,10 @@ struct expect_pattern *expect_pattern_free(struct expect_pattern *p);
 enum outcome expect_pattern_match(const struct expect_pattern *p, const void *bytes, size_t len,
                                   char ret_text[OUTCOME_TEXT_BYTES]);
 
+/* All the work that looking for patterns in one reply may cost; some 25 ms. */
+#define EXPECT_WORK 2000000
+/* The same, but for one of many in a reply: takes its work off *work. */
+enum outcome expect_pattern_match_of(const struct expect_pattern *p, const void *bytes, size_t len,
+                                     size_t *work, char ret_text[OUTCOME_TEXT_BYTES]);
+
 #endif

@@ -50,9 +50,9 @@ static enum http_reply_step bad(struct dlg_result *ret, const char *what, const 
     return step;
 }
 
-void http_reply_init(struct http_reply *r, bool head, bool keep_body)
+void http_reply_init(struct http_reply *r, bool head)
 {
-    *r = (struct http_reply){.head = head, .keep_body = keep_body};
+    *r = (struct http_reply){.head = head};
     strbuf_init(&r->line, HTTP_REPLY_SECTION_BYTES);
     strbuf_init(&r->body, HTTP_REPLY_BODY_BYTES);
 }
@@ -189,6 +189,8 @@ static enum http_reply_step parse_field(struct http_reply *r, const char *line, 
     const char *value = line + name + 1;
     size_t value_len = len - name - 1;
     trim(&value, &value_len);
+    if (r->on_field != NULL && r->status / 100 != 1)
+        r->on_field(r->arg, &(struct http_field){line, value, name, value_len});
     if (is_name(line, name, "Content-Length"))
         return parse_length(r, value, value_len, ret);
     if (is_name(line, name, "Transfer-Encoding")) {

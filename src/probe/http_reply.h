@@ -38,10 +38,16 @@ enum http_part {
     HTTP_PART_END,
 };
 
+/* A header of a status line that may be the final one; the bytes are borrowed for the call. */
+struct http_field {
+    const char *name, *value;
+    size_t name_len, value_len;
+};
+
 struct http_reply {
     enum http_part part;
     bool head;      /* the request was HEAD: no body, whatever is announced */
-    bool keep_body; /* collect it in `body` */
+    bool keep_body; /* collect it in `body`; may be set when the headers are complete */
     bool http10, has_length, chunked;
     uint16_t status; /* of the latest status line, 1xx included; 0: none yet */
     uint16_t lines;
@@ -49,6 +55,8 @@ struct http_reply {
     uint64_t left;      /* of the announced length, or of the chunk */
     struct strbuf line; /* what has come of a line */
     struct strbuf body;
+    void (*on_field)(void *arg, const struct http_field *field); /* may be NULL */
+    void *arg;
 };
 
 enum http_reply_step {
@@ -58,7 +66,8 @@ enum http_reply_step {
     HTTP_REPLY_FAILED,
 };
 
-void http_reply_init(struct http_reply *r, bool head, bool keep_body);
+/* Nothing of a body is kept, and no header told, until the caller says so. */
+void http_reply_init(struct http_reply *r, bool head);
 void http_reply_done(struct http_reply *r);
 /* Takes bytes from the front of what *in, *len describe. */
 enum http_reply_step http_reply_feed(struct http_reply *r, const uint8_t **in, size_t *len,

@@ -49,14 +49,21 @@ const char *probe_phase_token(enum probe_phase phase)
     return "none";
 }
 
+static bool wants_tls(const struct target_conf *conf)
+{
+    const struct scheme *scheme = conf->scheme;
+    if (scheme->flags & SCHEME_TLS)
+        return true;
+    return (scheme->flags & SCHEME_STARTTLS) != 0 &&
+           (scheme->wants_tls == NULL || scheme->wants_tls(conf));
+}
+
 int probe_prepare(struct config *config, struct target_conf *conf, struct strbuf *why)
 {
-    if (conf->scheme->flags & (SCHEME_TLS | SCHEME_STARTTLS)) {
-        int r = tls_profile_get(config, &conf->tls, why, &conf->tls_profile);
-        if (r < 0)
-            return r;
-    }
-    return conf->scheme->prepare != NULL ? conf->scheme->prepare(conf, why) : 0;
+    int r = conf->scheme->prepare != NULL ? conf->scheme->prepare(conf, why) : 0;
+    if (r == 0 && wants_tls(conf))
+        r = tls_profile_get(config, &conf->tls, why, &conf->tls_profile);
+    return r;
 }
 
 void probe_release(struct target_conf *conf)

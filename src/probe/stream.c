@@ -4,6 +4,7 @@
  * Addresses are tried in the resolver's order, the next one 250 ms after the last or as soon as it
  * failed, and the first connection wins (RFC 8305 section 5). A TLS handshake step costs up to half
  * a millisecond of CPU, so it is taken as a task: the loop runs a few of those each turn.
+ * A Unix socket is an address like another, but there is only the one and nothing to look up.
  * Sockets are edge-triggered: reads go on until the kernel has no more.
  * After the verdict a reset closes at once and leaves no TIME_WAIT, unless the dialogue is polite.
  */
@@ -23,13 +24,14 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #define STAGGER_MS 250
 #define REQUEST_MAX_BYTES 65536
 #define READ_BYTES 16384
-#define DAY_S 86400
+#define UNIX_RETRY_MS 20
 
 struct stream;
 
@@ -72,26 +74,16 @@ static const struct dialogue *dialogue_of(const struct stream *s)
     return s->probe.conf->scheme->dialogue;
 }
 
+/* If not, being connected (and TLS) is enough. */
+static bool speaks(const struct stream *s)
+{
+    const struct dialogue *d = dialogue_of(s);
+    return d != NULL && (d->speaks == NULL || d->speaks(s->probe.conf));
+}
+
 static struct loop *loop_of(const struct stream *s)
 {
     return engine_loop(s->probe.engine);
-}
-
-/* A good end may still be a warning: the certificate's time runs out. */
-static void finish_good(struct stream *s, const char *text) REQUIRES(checker_role)
-{
-    int64_t warn_days = s->probe.conf->tls.cert_warn;
-    int64_t expires_s = s->probe.result.cert_expires_wall_s;
-    if (warn_days > 0 && expires_s != 0) {
-        int64_t left_s = expires_s - (int64_t)time(NULL);
-        if (left_s < warn_days * DAY_S) {
-            probe_finishf(&s->probe, OUTCOME_TLS_EXPIRES_SOON, "certificate expires in %lld %s",
-                          (long long)(left_s >= DAY_S ? left_s / DAY_S : left_s / 3600),
-                          left_s >= DAY_S ? "days" : "hours");
-            return;
-        }
-    }
-    probe_finish(&s->probe, OUTCOME_OK, text);
 }
 
 static void finish_tls(struct stream *s, int ssl_error) REQUIRES(checker_role)
@@ -167,10 +159,7 @@ static bool take_step(struct stream *s, enum dlg_step step, const struct dlg_res
         s->probe.result.http_status = ret->http_status;
         if (s->out.len > s->out_sent && dialogue_of(s)->polite && flush(s) < 0)
             return false; /* the goodbye failed: that end counts */
-        if (ret->outcome == OUTCOME_OK)
-            finish_good(s, ret->text);
-        else
-            probe_finish(&s->probe, ret->outcome, ret->text);
+        probe_finish(&s->probe, ret->outcome, ret->text);
         return false;
     }
     return false;
@@ -245,15 +234,14 @@ static void read_all(struct stream *s, bool until_end) REQUIRES(checker_role)
 /* `readable`: bytes (a greeting) may be here already, and have had their edge. */
 static void start_talking(struct stream *s, bool readable) REQUIRES(checker_role)
 {
-    const struct dialogue *d = dialogue_of(s);
-    if (d == NULL) {
-        finish_good(s, NULL);
+    if (!speaks(s)) {
+        probe_finish(&s->probe, OUTCOME_OK, NULL);
         return;
     }
     s->state = STREAM_TALKING;
     probe_enter(&s->probe, PROBE_PHASE_EXCHANGE);
     struct dlg_result ret = {.outcome = OUTCOME_BAD_REPLY};
-    enum dlg_step step = d->open(s->dialogue_state, s->probe.conf, &s->out, &ret);
+    enum dlg_step step = dialogue_of(s)->open(s->dialogue_state, s->probe.conf, &s->out, &ret);
     if (take_step(s, step, &ret) && readable)
         read_all(s, true);
 }
@@ -348,8 +336,7 @@ static int connect_error(struct stream *s, struct attempt *a, uint32_t events)
     if ((events & (EPOLLERR | EPOLLHUP)) &&
         getsockopt(a->watch.fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0)
         err = errno;
-    if (err == 0 && dialogue_of(s) == NULL &&
-        met_itself(a->watch.fd, &s->addresses[a - s->attempts]))
+    if (err == 0 && !speaks(s) && met_itself(a->watch.fd, &s->addresses[a - s->attempts]))
         err = ECONNREFUSED;
     return err;
 }
@@ -383,17 +370,16 @@ static void on_ready(struct loop_watch *w, uint32_t events)
 }
 
 /* 0: under way or connected; else errno. */
-static int connect_to(struct stream *s, size_t i) REQUIRES(checker_role)
+static int connect_to(struct stream *s, struct attempt *a, const struct sockaddr *peer,
+                      socklen_t len) REQUIRES(checker_role)
 {
-    struct attempt *a = &s->attempts[i];
-    const union resolver_address *peer = &s->addresses[i];
     int on = 1;
-    int fd = socket(peer->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(peer->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return errno;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    socklen_t len = peer->sa.sa_family == AF_INET ? sizeof peer->in : sizeof peer->in6;
-    int err = connect(fd, &peer->sa, len) == 0 ? 0 : errno;
+    if (peer->sa_family != AF_UNIX)
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    int err = connect(fd, peer, len) == 0 ? 0 : errno;
     if (err == 0 || err == EINPROGRESS) {
         /* Watched only now: a socket that is not yet connecting reads as hung up. */
         a->watch.ready = on_ready;
@@ -404,10 +390,31 @@ static int connect_to(struct stream *s, size_t i) REQUIRES(checker_role)
     return err;
 }
 
+/* The one attempt. Linux says EAGAIN where a blocking connect would wait for the backlog, and
+ * nothing tells when it has room. */
+static void connect_unix(struct stream *s) REQUIRES(checker_role)
+{
+    struct sockaddr_un peer = {.sun_family = AF_UNIX};
+    (void)snprintf(peer.sun_path, sizeof peer.sun_path, "%s", s->probe.conf->unix_path);
+    int err = connect_to(s, &s->attempts[0], (const struct sockaddr *)&peer, sizeof peer);
+    if (err == EAGAIN)
+        loop_timer_set(loop_of(s), &s->stagger, loop_now_ms(loop_of(s)) + UNIX_RETRY_MS);
+    else if (err == ENOENT || err == ENOTDIR)
+        probe_finish(&s->probe, OUTCOME_CONNECT_REFUSED, "the Unix socket does not exist");
+    else if (err == EPROTOTYPE)
+        probe_finish(&s->probe, OUTCOME_CONNECT_FAILED, "the Unix socket is not a stream's");
+    else if (err != 0)
+        finish_errno(s, err);
+}
+
 static void connect_next(struct stream *s)
 {
     while (s->next_address < s->address_count) {
-        int err = connect_to(s, s->next_address++);
+        size_t i = s->next_address++;
+        const struct sockaddr *peer = &s->addresses[i].sa;
+        socklen_t len =
+            peer->sa_family == AF_INET ? sizeof s->addresses[i].in : sizeof s->addresses[i].in6;
+        int err = connect_to(s, &s->attempts[i], peer, len);
         if (err == 0) {
             if (s->next_address < s->address_count)
                 loop_timer_set(loop_of(s), &s->stagger, loop_now_ms(loop_of(s)) + STAGGER_MS);
@@ -426,7 +433,11 @@ static void connect_next(struct stream *s)
 static void on_stagger(struct loop_timer *t)
 {
     checker_role_assert();
-    connect_next((struct stream *)((char *)t - offsetof(struct stream, stagger)));
+    struct stream *s = (struct stream *)((char *)t - offsetof(struct stream, stagger));
+    if (s->probe.conf->unix_path != NULL)
+        connect_unix(s);
+    else
+        connect_next(s);
 }
 
 static void take_answer(struct stream *s, const struct resolver_answer *answer)
@@ -466,6 +477,12 @@ static int stream_start(struct probe *p)
     s->stagger.fire = on_stagger;
     s->wait.done = on_answer;
     strbuf_init(&s->out, REQUEST_MAX_BYTES);
+    if (p->conf->unix_path != NULL) {
+        probe_enter(p, PROBE_PHASE_CONNECT);
+        s->address_count = s->next_address = 1;
+        connect_unix(s);
+        return 0;
+    }
     struct resolver_answer answer;
     int r = resolver_lookup(engine_resolver(p->engine), p->conf->host, &s->wait, &answer);
     if (r > 0)
@@ -478,7 +495,7 @@ static void stream_stop(struct probe *p)
     checker_role_assert();
     struct stream *s = (struct stream *)p;
     const struct dialogue *d = dialogue_of(s);
-    bool polite = d != NULL && d->polite;
+    bool polite = speaks(s) && d->polite;
     resolver_cancel(engine_resolver(p->engine), &s->wait);
     loop_timer_clear(loop_of(s), &s->stagger);
     loop_soon_cancel(loop_of(s), &s->handshake);

@@ -9,6 +9,7 @@
 #include "../line_scheme.h"
 #include "../peers.h"
 #include "../testing.h"
+#include "probe/dialogue.h"
 
 #include <healthsvc/strbuf.h>
 
@@ -42,6 +43,13 @@ struct lesson {
     {                                                                         \
         .greets = true, .reply = "+OK peer\r\n+OK bye\r\n", .endless = "+OK " \
     }
+/* What a script of tcp and tls talks about. */
+#define TALK_SCRIPT                                                                   \
+    {                                                                                 \
+        .reply = "220 peer\r\n250-one\r\n250 two\r\n", .endless = "220 peer\r\n250-", \
+    }
+#define TALK "\"send_line HI\", \"expect 220\", \"expect_match ^250 \""
+
 /* Without a dialogue nothing that is said matters. */
 static const struct lesson lessons[] = {
     {"tcp", HTTP_SCRIPT},
@@ -67,29 +75,50 @@ static const struct lesson lessons[] = {
     {"line-starttls", {.reply = LINE_REPLY, .endless = LINE_ENDLESS, .go = "GO\n"}},
 };
 
-/* What only turns to TLS when it is told to: the way there, and what is said inside. */
-static const struct lesson starttls_lessons[] = {
-    {"smtp",
-     {.greets = true,
-      .go = "220 peer\r\n250 STARTTLS\r\n220 go\r\n",
-      .reply = "250 peer\r\n",
-      .endless = "250-"}},
-    {"imap",
-     {.greets = true,
-      .go = "* OK peer\r\na OK go\r\n",
-      .reply = "* BYE\r\na OK\r\n",
-      .endless = "* BYE "}},
-    {"pop3",
-     {.greets = true, .go = "+OK\r\n+OK go\r\n", .reply = "+OK bye\r\n", .endless = "+OK "}},
-    {"ftp",
-     {.greets = true, .go = "220 peer\r\n234 go\r\n", .reply = "221 bye\r\n", .endless = "221-"}},
-    {"nats", {.greets = true, .go = "INFO {}\r\n", .reply = "PONG\r\n", .endless = "+OK"}},
+/* With settings of their own. */
+static const struct special {
+    struct lesson lesson;
+    const char *settings;
+    enum peer_tls tls;
+} specials[] = {
+    {{"tcp", TALK_SCRIPT}, "script = ( " TALK " );", PEER_PLAIN},
+    {{"tls", TALK_SCRIPT}, "script = ( " TALK " );", PEER_TLS},
+    {{"tcp",
+      {.go = "GO\n", .reply = "220 peer\r\n250-one\r\n250 two\r\n", .endless = "220 peer\r\n250-"}},
+     "script = ( \"send_line STARTTLS\", \"expect GO\", \"starttls\", " TALK " );",
+     PEER_STARTTLS},
+    {{"smtp",
+      {.greets = true,
+       .go = "220 peer\r\n250 STARTTLS\r\n220 go\r\n",
+       .reply = "250 peer\r\n",
+       .endless = "250-"}},
+     "starttls = true;",
+     PEER_STARTTLS},
+    {{"imap",
+      {.greets = true,
+       .go = "* OK peer\r\na OK go\r\n",
+       .reply = "* BYE\r\na OK\r\n",
+       .endless = "* BYE "}},
+     "starttls = true;",
+     PEER_STARTTLS},
+    {{"pop3",
+      {.greets = true, .go = "+OK\r\n+OK go\r\n", .reply = "+OK bye\r\n", .endless = "+OK "}},
+     "starttls = true;",
+     PEER_STARTTLS},
+    {{"ftp",
+      {.greets = true, .go = "220 peer\r\n234 go\r\n", .reply = "221 bye\r\n", .endless = "221-"}},
+     "starttls = true;",
+     PEER_STARTTLS},
+    {{"nats", {.greets = true, .go = "INFO {}\r\n", .reply = "PONG\r\n", .endless = "+OK"}},
+     "starttls = true;",
+     PEER_STARTTLS},
 };
 
 /* One scheme and the peers that it meets in clear, or inside TLS. */
 struct world {
     char name[64];
     const struct scheme *scheme;
+    const char *settings; /* NULL: none */
     enum peer_tls tls;
     struct peers peers;
     struct config *config;
@@ -103,6 +132,12 @@ static char folder[] = "/tmp/healthsvc-conformance-XXXXXX";
 static char cert_file[64], key_file[64];
 
 #define BIT(id) ((uint64_t)1 << OUTCOME_##id)
+
+static bool speaks(const struct world *w)
+{
+    const struct dialogue *d = w->scheme->dialogue;
+    return d != NULL && (d->speaks == NULL || w->settings != NULL);
+}
 
 /* The outcomes that are right. More than one where the kernel decides: whether the peer's end or
  * its reset is seen first. */
@@ -130,7 +165,9 @@ static uint64_t allowed(const struct world *w, enum peer_kind kind)
         no_tls = BIT(TLS_HANDSHAKE) | BIT(RESET);
         exchange = BIT(RESET);
         break;
-    case PEER_GARBAGE:
+    case PEER_GARBAGE: /* for a script any answer is a reply */
+        exchange = BIT(BAD_REPLY) | (w->settings != NULL ? BIT(WRONG_ANSWER) : 0);
+        break;
     case PEER_ENDLESS:
         exchange = BIT(BAD_REPLY);
         break;
@@ -150,7 +187,7 @@ static uint64_t allowed(const struct world *w, enum peer_kind kind)
     }
     if ((w->scheme->flags & SCHEME_TLS) && w->tls == PEER_PLAIN)
         return no_tls;
-    return w->scheme->dialogue == NULL ? connected : exchange;
+    return speaks(w) ? exchange : connected;
 }
 
 static enum probe_phase phase_of_timeout(const struct world *w, enum peer_kind kind)
@@ -354,12 +391,11 @@ static bool configure(struct world *w)
         strbuf_addf(&text, "%s  { name = \"%s\"; url = \"%s://127.0.0.1:%u%s\"; period = \"1h\";",
                     kind > 0 ? ",\n" : "", peer_kind_token((enum peer_kind)kind), written->name,
                     w->peers.ports[kind], written->flags & SCHEME_PATH ? "/health" : "");
-        strbuf_addf(&text, " timeout = \"%lldms\"; %s",
-                    (long long)(to_the_end ? 1000 : 20000) * (long long)ask_scale(),
-                    (written->flags & SCHEME_STARTTLS) && w->tls == PEER_STARTTLS
-                        ? "starttls = true;"
-                        : "");
-        if (w->tls != PEER_PLAIN || (written->flags & SCHEME_TLS))
+        strbuf_addf(&text, " timeout = \"%lldms\";",
+                    (long long)(to_the_end ? 1000 : 20000) * (long long)ask_scale());
+        if (w->settings != NULL)
+            strbuf_addf(&text, " %s", w->settings);
+        if ((written->flags & SCHEME_TLS) || w->tls != PEER_PLAIN)
             strbuf_addf(&text, " ca_file = \"%s\";", cert_file);
         strbuf_adds(&text, " }");
     }
@@ -388,7 +424,8 @@ static const char *tls_token(enum peer_tls tls)
     return "";
 }
 
-static bool make_world(const struct scheme *scheme, enum peer_tls tls, const struct lesson *lesson)
+static bool make_world(const struct scheme *scheme, const struct lesson *lesson,
+                       const char *settings, enum peer_tls tls)
 {
     struct world *w = &worlds[world_count];
     if (lesson == NULL || world_count == MAX_WORLDS) {
@@ -396,8 +433,10 @@ static bool make_world(const struct scheme *scheme, enum peer_tls tls, const str
         return false;
     }
     w->scheme = scheme;
+    w->settings = settings;
     w->tls = tls;
-    snprintf(w->name, sizeof w->name, "%s_meets_peers_%s", scheme->name, tls_token(tls));
+    snprintf(w->name, sizeof w->name, "%s_%smeets_peers_%s", scheme->name,
+             settings != NULL ? "with_a_script_" : "", tls_token(tls));
     if (peers_start(&w->peers, &lesson->script, tls, cert_file, key_file) != 0) {
         printf("Bail out! no peers for %s\n", w->name);
         return false;
@@ -410,20 +449,21 @@ static bool make_worlds(void)
 {
     const struct scheme *scheme;
     for (size_t i = 0; (scheme = scheme_at(i)) != NULL; i++) {
+        const struct lesson *lesson = lesson_of(scheme);
         if (scheme->ops == NULL)
             continue;
-        if (!make_world(scheme, PEER_PLAIN, lesson_of(scheme)))
+        if (!make_world(scheme, lesson, NULL, PEER_PLAIN))
             return false;
-        if ((scheme->flags & SCHEME_TLS) && !make_world(scheme, PEER_TLS, lesson_of(scheme)))
-            return false;
-    }
-    for (size_t i = 0; i < sizeof starttls_lessons / sizeof starttls_lessons[0]; i++) {
-        const struct lesson *lesson = &starttls_lessons[i];
-        if (!make_world(scheme_find(lesson->scheme), PEER_STARTTLS, lesson))
+        if ((scheme->flags & SCHEME_TLS) && !make_world(scheme, lesson, NULL, PEER_TLS))
             return false;
     }
-    return make_world(&line_scheme, PEER_PLAIN, lesson_of(&line_scheme)) &&
-           make_world(&line_starttls_scheme, PEER_STARTTLS, lesson_of(&line_starttls_scheme));
+    for (size_t i = 0; i < sizeof specials / sizeof specials[0]; i++) {
+        const struct special *s = &specials[i];
+        if (!make_world(scheme_find(s->lesson.scheme), &s->lesson, s->settings, s->tls))
+            return false;
+    }
+    return make_world(&line_scheme, lesson_of(&line_scheme), NULL, PEER_PLAIN) &&
+           make_world(&line_starttls_scheme, lesson_of(&line_starttls_scheme), NULL, PEER_STARTTLS);
 }
 
 static bool make_certificate(void)

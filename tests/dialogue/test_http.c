@@ -15,9 +15,12 @@ extern const struct scheme scheme_http, scheme_https;
 #define A60 A10 A10 A10 A10 A10 A10
 #define A120 A60 A60
 
-#define REQUEST(first, host, more)                                                \
-    first " HTTP/1.1\r\nHost: " host "\r\nUser-Agent: healthsvc/" PACKAGE_VERSION \
-          "\r\nAccept: */*\r\nAccept-Encoding: identity\r\nConnection: close\r\n" more "\r\n"
+#define REQUEST_ACCEPTING(first, host, accept, more)                                          \
+    first " HTTP/1.1\r\nHost: " host "\r\nUser-Agent: healthsvc/" PACKAGE_VERSION             \
+          "\r\nAccept: " accept "\r\nAccept-Encoding: identity\r\nConnection: close\r\n" more \
+          "\r\n"
+#define ACCEPT_HEALTH "application/health+json, application/json;q=0.9, */*;q=0.5"
+#define REQUEST(first, host, more) REQUEST_ACCEPTING(first, host, ACCEPT_HEALTH, more)
 
 /* Ends that come often. */
 #define GOOD(status) .outcome = OUTCOME_OK, .http_status = (status)
@@ -318,7 +321,7 @@ static const struct transcript lengths[] = {
      .settings = "method = \"HEAD\";",
      .reply = BYTES(OK_HEAD "Content-Length: 1234\r\n\r\n"),
      GOOD(200),
-     .sent = REQUEST("HEAD /health", "trips", "")},
+     .sent = REQUEST_ACCEPTING("HEAD /health", "trips", "*/*", "")},
     {.name = "HEAD: chunked without a chunk",
      .settings = "method = \"HEAD\";",
      .reply = BYTES(CHUNKED),

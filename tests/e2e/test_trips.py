@@ -50,6 +50,7 @@ def test_a_chain_of_services_fails_from_end_to_end(healthsvc, peers):
     outer = healthsvc(GATEWAY.replace("gateway", "outer") % (inner.url, inner.url))
     outer.wait_health("^200 ")
     database.close()
-    outer.wait_health("^500 .*trips status: Error. HTTP 500\nairports status: Error. HTTP 500\n")
+    refused = "Error. HTTP 500: trips: connection refused; airports: connection refused\n"
+    outer.wait_health(f"^500 .*trips status: {refused}airports status: {refused}")
     database.open()
     outer.wait_health("^200 ")

@@ -4,6 +4,10 @@
  * An input is one byte that chooses the settings, one that gives the length of the pieces, and then
  * what the peer sends before it closes.
  */
+#ifdef HAVE_CONFIG_H
+#include <config.h>
+#endif
+
 #include "fuzz.h"
 
 #include "../dialogue/transcript.h"
@@ -18,6 +22,11 @@ static const struct transcript settings[] = {
     {.settings = NULL},
     {.settings = "method = \"HEAD\"; expect_status = [ \"2xx\", \"3xx\" ];"},
     {.settings = "expect_body = \"(?s)^(up.*)+$\"; expect_status = [ \"2xx\", \"4xx\", \"5xx\" ];"},
+    {.settings = "expect_headers = [ \"X-A: ^(b+)+$\", \"!X-B\" ];"},
+#ifdef HAVE_JANSSON
+    {.settings = "expect_json = [ \"/a/0 >= 1\", \"!/e\" ];"},
+    {.settings = "expect_json = \"/a = b\"; invert = true;"},
+#endif
 };
 #define SETTINGS_COUNT (sizeof settings / sizeof settings[0])
 

@@ -17,6 +17,10 @@ struct probe_ops {
     int unused;
 };
 static const struct probe_ops fake_ops;
+struct dialogue {
+    int unused;
+};
+static const struct dialogue fake_dialogue;
 
 static int read_even(const config_setting_t *setting, void *dest, struct strbuf *why)
 {
@@ -70,7 +74,7 @@ static int http_prepare(struct target_conf *conf, struct strbuf *why)
 }
 
 static const struct scheme fake_table[] = {
-    {.name = "tcp", .ops = &fake_ops},
+    {.name = "tcp", .ops = &fake_ops, .dialogue = &fake_dialogue},
     {.name = "tls", .flags = SCHEME_TLS, .ops = &fake_ops},
     {.name = "http",
      .port = 80,
@@ -78,7 +82,8 @@ static const struct scheme fake_table[] = {
      .conf_size = sizeof(struct fake_http_conf),
      .keys = http_keys,
      .prepare = http_prepare,
-     .ops = &fake_ops},
+     .ops = &fake_ops,
+     .dialogue = &fake_dialogue},
     {.name = "https",
      .port = 443,
      .flags = SCHEME_TLS | SCHEME_PATH | SCHEME_SECRET,

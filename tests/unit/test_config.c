@@ -15,6 +15,7 @@
 #include "fake_schemes.h"
 
 #define FILE_NAME "health.conf"
+#define LONG_50 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define SECRET "hunter2"
 
 static struct strbuf told;
@@ -624,6 +625,91 @@ TEST(reads_urls)
     }
 }
 
+TEST(reads_urls_of_unix_sockets)
+{
+    static const struct {
+        const char *url, *scheme, *unix_path;
+        int port;
+        const char *path;
+    } cases[] = {
+        {"http+unix:///run/x.sock:/health?a", "http", "/run/x.sock", 80, "/health?a"},
+        {"HTTP+UNIX:///run/x.sock", "http", "/run/x.sock", 80, "/"},
+        {"http+unix:///run/x:/a:b", "http", "/run/x", 80, "/a:b"},
+        {"tcp+unix:///run/x.sock", "tcp", "/run/x.sock", 0, NULL},
+        {"tcp+unix:///run/x.sock:/", "tcp", "/run/x.sock", 0, NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct strbuf text;
+        strbuf_init(&text, 1000);
+        strbuf_addf(&text, "dependencies = ( { name = \"a\"; url = \"%s\"; } );", cases[i].url);
+        struct config *config = load_good(text.data);
+        const struct target_conf *conf = config->targets[0];
+        EXPECT_STR(conf->scheme->name, cases[i].scheme);
+        EXPECT_STR(conf->host, "localhost");
+        EXPECT_STR(conf->unix_path, cases[i].unix_path);
+        EXPECT_INT(conf->port, cases[i].port);
+        EXPECT_STR(conf->path, cases[i].path);
+        config_unref(config);
+        strbuf_done(&text);
+    }
+}
+
+TEST(refuses_urls_of_unix_sockets)
+{
+    static const struct {
+        const char *url, *says;
+    } cases[] = {
+        {"http+unix://run/x", "'url' must have the form scheme+unix:///path/of/socket[:/path]"},
+        {"http+unix:///", "'url' must have the form scheme+unix:///path/of/socket[:/path]"},
+        {"http+unix://", "'url' must have the form scheme+unix:///path/of/socket[:/path]"},
+        {"http+unix:///a:b", "'url' must have the form scheme+unix:///path/of/socket[:/path]"},
+        {"tcp+unix:///a:/b", "'url': a path has no use with scheme tcp"},
+        {"tls+unix:///a", "'url': scheme tls cannot be asked by way of a Unix socket"},
+        {"htp+unix:///a", "unknown scheme 'htp', did you mean 'http'?"},
+        {"+unix:///a", "unknown scheme '+unix'"},
+        {"tcp+unix:///" LONG_50 LONG_50 "1234567",
+         "'url': the path of a Unix socket must not be longer than 107 bytes"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct strbuf text, says;
+        strbuf_init(&text, 1000);
+        strbuf_init(&says, 1000);
+        strbuf_addf(&text, "dependencies = ( { name = \"a\"; url = \"%s\"; } );", cases[i].url);
+        strbuf_addf(&says, FILE_NAME ":1: %s\n", cases[i].says);
+        config_unref(load_text(text.data));
+        EXPECT_STR(told.data, says.data);
+        strbuf_done(&text);
+        strbuf_done(&says);
+    }
+    config_unref(load_good(URL("tcp+unix:///" LONG_50 LONG_50 "123456")));
+}
+
+TEST(limits_hold_together)
+{
+    static const struct {
+        const char *settings, *says;
+    } cases[] = {
+        {"time_warn = 1; time_fail = 2;", ""},
+        {"time_warn = 0; time_fail = \"1ms\";", ""},
+        {"time_warn = 2; time_fail = 2;",
+         FILE_NAME ":1: 'time_warn' is 2s, must be less than 'time_fail' (2s)\n"},
+        {"time_warn = 3;", FILE_NAME ":1: 'time_warn' is 3s, must be less than 'timeout' (3s)\n"},
+        {"cert_warn = 14; cert_fail = 7;", ""},
+        {"cert_fail = 7;", ""},
+        {"cert_warn = 7; cert_fail = 7;",
+         FILE_NAME ":1: 'cert_fail' is 7, must be less than 'cert_warn' (7)\n"},
+        {"time_fail = 4; timeout = 4;",
+         FILE_NAME ":1: 'time_fail' is 4s, must be less than 'timeout' (4s)\n"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[256];
+        snprintf(text, sizeof text, "dependencies = ( { name = \"a\"; url = \"https://h\"; %s } );",
+                 cases[i].settings);
+        config_unref(load_text(text));
+        EXPECT_STR(told.data, cases[i].says);
+    }
+}
+
 TEST(reads_dependencies)
 {
     struct config *config = load_good(
@@ -934,6 +1020,9 @@ TEST(compares_targets)
         {"server_name = \"x\";", CONFIG_CHANGE_ASKED, "server_name"},
         {"verify = false;", CONFIG_CHANGE_ASKED, "verify"},
         {"cert_warn = 7;", CONFIG_CHANGE_ASKED, "cert_warn"},
+        {"cert_fail = 7;", CONFIG_CHANGE_ASKED, "cert_fail"},
+        {"time_warn = 1;", CONFIG_CHANGE_JUDGED, "time_warn"},
+        {"time_fail = 1;", CONFIG_CHANGE_JUDGED, "time_fail"},
         {"password_env = \"PW\";", CONFIG_CHANGE_ASKED, "password_env, password"},
         {"fall = 4; verify = false;", CONFIG_CHANGE_ASKED, "fall, verify"},
     };
@@ -1076,6 +1165,9 @@ int main(void)
     RUN(an_empty_file_is_a_configuration);
     RUN(reads_the_top_level);
     RUN(reads_urls);
+    RUN(reads_urls_of_unix_sockets);
+    RUN(refuses_urls_of_unix_sockets);
+    RUN(limits_hold_together);
     RUN(reads_dependencies);
     RUN(verifies_unless_told_not_to);
     RUN(prepares_what_has_no_fault_and_releases_everything);

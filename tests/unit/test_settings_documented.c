@@ -12,20 +12,10 @@
 
 /* Those whose value in the file is an example, because the default is none that could be written. */
 static const char *const examples[] = {
-    "name",
-    "nameservers",
-    "host",
-    "headers",
-    "expect_body",
-    "user",
-    "ca_file",
-    "password_file",
-    "password_env",
-    "key_file",
-    "cert_file",
-    "server_name",
-    "expect_status = (",
-    NULL,
+    "name",           "nameservers",       "host",         "headers",  "body",
+    "expect_headers", "expect_body",       "expect_json",  "script",   "user",
+    "ca_file",        "password_file",     "password_env", "key_file", "cert_file",
+    "server_name",    "expect_status = (", NULL,
 };
 
 static struct strbuf shipped, told;
@@ -179,7 +169,7 @@ TEST(each_commented_dependency_is_accepted)
     make_variant(&text, NULL, dependencies.data);
     struct config *config = load_text(text.data);
     if (EXPECT(config != NULL))
-        EXPECT_INT(config->target_count, 4);
+        EXPECT_INT(config->target_count, 6);
     config_unref(config);
     strbuf_done(&text);
     strbuf_done(&dependencies);
