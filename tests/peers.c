@@ -121,18 +121,25 @@ static void babble(struct conn *c)
     conn_send(c, bytes, sizeof bytes);
 }
 
+static size_t length_of(const char *bytes, size_t len)
+{
+    return len > 0 ? len : strlen(bytes);
+}
+
 static void dribble(struct conn *c)
 {
-    const char *next = script->endless;
-    while (conn_send(c, *next != '\0' ? next++ : "a", 1))
+    size_t sent = 0, len = length_of(script->endless, script->endless_len);
+    while (conn_send(c, sent < len ? script->endless + sent : "a", 1)) {
+        sent++;
         pause_ms(50);
+    }
 }
 
 static void flood(struct conn *c)
 {
     char bytes[4096];
     memset(bytes, 'a', sizeof bytes);
-    if (!conn_send(c, script->endless, strlen(script->endless)))
+    if (!conn_send(c, script->endless, length_of(script->endless, script->endless_len)))
         return;
     while (conn_send(c, bytes, sizeof bytes))
         ;
@@ -140,7 +147,7 @@ static void flood(struct conn *c)
 
 static void behave(struct conn *c)
 {
-    size_t len = strlen(script->reply);
+    size_t len = length_of(script->reply, script->reply_len);
     switch (c->kind) {
     case PEER_HANG:
         conn_drain(c);

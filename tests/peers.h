@@ -12,6 +12,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -44,6 +45,7 @@ struct peer_script {
     const char *endless; /* how a reply begins that is right so far, then 'a' for ever */
     bool greets;         /* speaks first, in clear: nothing need be asked before `reply`, `go` */
     const char *go;      /* what leads to TLS */
+    size_t reply_len, endless_len; /* 0: they are texts without NUL */
 };
 
 struct peer_seen {

@@ -42,7 +42,8 @@ struct target_conf {
     struct config *owner; /* borrowed: reference it to keep this alive */
     char *name;
     char *url;  /* as written (never holds credentials: those are refused) */
-    char *host; /* name or numeric address, without brackets */
+    char *exec; /* instead of a URL: the words of a command, joined by '\n'; else NULL */
+    char *host; /* name or numeric address, without brackets; NULL: the scheme asks no host */
     uint16_t port;
     char
         *unix_path; /* of the socket to connect to; host is then "localhost". NULL: host and port */

@@ -53,15 +53,19 @@ typedef void (*probe_done_fn)(struct probe *p, const struct probe_result *result
 /* Facts of a scheme (what config needs to know) beside its behaviour (ops, dialogue). A row with
  * no ops is known but not in this build. */
 enum scheme_flag {
-    SCHEME_TLS = 1,      /* speaks TLS from the first byte */
-    SCHEME_PATH = 2,     /* the URL may have a path and a query */
-    SCHEME_SECRET = 4,   /* may log in: `user`, `password_file`, `password_env` have a use */
-    SCHEME_STARTTLS = 8, /* may turn to TLS after a go-ahead: has the TLS settings too */
+    SCHEME_TLS = 1,        /* speaks TLS from the first byte */
+    SCHEME_PATH = 2,       /* the URL may have a path and a query */
+    SCHEME_SECRET = 4,     /* may log in: `user`, `password_file`, `password_env` have a use */
+    SCHEME_STARTTLS = 8,   /* may turn to TLS after a go-ahead: has the TLS settings too */
+    SCHEME_COMMAND = 256,  /* asked by `exec` instead of a URL */
+    SCHEME_FILE = 512,     /* the URL names a file of this machine: file:///path */
+    SCHEME_NO_PORT = 1024, /* the URL has no port */
 };
 struct scheme {
     const char *name;
     uint16_t port; /* default, 0: the URL must name one */
     unsigned flags;
+    const char *alpn; /* the protocol to ask for in the TLS handshake (RFC 7301); NULL: none */
     size_t conf_size; /* bytes of the private settings, target_conf.scheme_conf; 0: none */
     const struct key_row *keys; /* rows of the private settings, ended by a row without name */
     /* Makes what can be made once (request bytes, compiled patterns) from the settings read;

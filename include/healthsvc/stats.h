@@ -20,7 +20,10 @@ struct stats {
     atomic_int_fast64_t loop_lag_us;  /* lateness of the loop's last beat */
     atomic_int_fast64_t loop_lag_max_us;
     atomic_uint_fast64_t loop_stalls;
-    atomic_uint_fast64_t in_flight; /* probes under way now */
+    atomic_uint_fast64_t in_flight;        /* probes under way now */
+    atomic_uint_fast64_t children;         /* commands of `exec` checks that run now */
+    atomic_uint_fast64_t children_waiting; /* and that wait for their turn now */
+    atomic_uint_fast64_t children_waited;  /* that ever had to */
     atomic_uint_fast64_t reloads_ok, reloads_failed;
     atomic_int_fast64_t last_reload_ok; /* 1: the last (or the first) load had no fault */
     atomic_int_fast64_t

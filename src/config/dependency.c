@@ -221,12 +221,15 @@ static void read_url(struct loader *l, const config_setting_t *group, struct tar
 {
     const config_setting_t *url = config_setting_get_member(group, "url");
     const config_setting_t *exec = config_setting_get_member(group, "exec");
+    const struct scheme *command = scheme_find("exec");
     struct strbuf why;
 
     if (exec != NULL && url != NULL)
         faults_add(&l->faults, exec, "'url' and 'exec' exclude each other");
-    else if (exec != NULL)
+    else if (exec != NULL && (command == NULL || command->ops == NULL))
         faults_add(&l->faults, exec, "'exec' checks are not in this build");
+    else if (exec != NULL)
+        conf->scheme = command;
     else if (url == NULL)
         faults_add(&l->faults, group, "'url' is missing");
     if (conf->url == NULL)

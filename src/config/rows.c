@@ -96,9 +96,13 @@ const struct key_row rows_identity[] = {
      .sentence = "What to ask: scheme://host[:port][/path], or by way of a Unix socket "
                  "scheme+unix:///path/of/socket[:/path]; the scheme chooses the probe."},
     {.name = "exec",
-     .type = KEY_GROUP,
+     .type = KEY_TEXT_LIST,
+     .flags = KEY_ASKED,
+     .offset = offsetof(struct target_conf, exec),
+     .max = 4096,
      .shown_default = "required, or url",
-     .sentence = "A command to run instead; not in this build."},
+     .sentence = "A command to run instead, and its arguments; no shell is involved. Its exit code "
+                 "is the result: 0 good, 1 warning, 2 bad, else not tried."},
     KEYS_END,
 };
 

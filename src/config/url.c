@@ -47,6 +47,11 @@ static int read_scheme(const char *name, struct target_conf *conf, struct strbuf
             strbuf_addf(why, ", did you mean '%s'?", nearest);
         return -EINVAL;
     }
+    if (conf->scheme->flags & SCHEME_COMMAND) {
+        strbuf_addf(why, "'url' has no scheme '%s': set '%s' instead", name, name);
+        conf->scheme = NULL;
+        return -EINVAL;
+    }
     if (conf->scheme->ops == NULL) {
         strbuf_addf(why, "scheme '%s' is known but not in this build", name);
         return -EINVAL;
@@ -116,6 +121,12 @@ static int read_authority(const char *p, const char *end, struct target_conf *co
         return refuse(why, "'url': the host is neither a host name nor an address");
 
     p = v6 ? host_end + 1 : host_end;
+    if (conf->scheme->flags & SCHEME_NO_PORT) {
+        if (p == end)
+            return 0;
+        strbuf_addf(why, "'url': a port has no use with scheme %s", conf->scheme->name);
+        return -EINVAL;
+    }
     if (p == end) {
         conf->port = conf->scheme->port;
         if (conf->port == 0) {
@@ -204,6 +215,11 @@ int url_read(struct target_conf *conf, struct strbuf *why)
         return refuse(why, "'url' must not have a fragment (#)");
     if (is_unix)
         return read_unix(authority, conf, why);
+    if (conf->scheme->flags & SCHEME_FILE) {
+        if (end != authority || *end != '/')
+            return refuse(why, "'url': the path of a file follows three slashes: file:///path");
+        return read_path(end, conf, why);
+    }
     err = read_authority(authority, end, conf, why);
     return err != 0 ? err : read_path(end, conf, why);
 }

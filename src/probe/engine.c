@@ -7,6 +7,7 @@
  */
 #include "probe/engine.h"
 
+#include "probe/children.h"
 #include "probe/dialogue.h"
 #include "probe/limits.h"
 #include "probe/resolver.h"
@@ -27,6 +28,7 @@
 struct engine {
     struct loop *loop;
     struct resolver *resolver;
+    struct children *children;
     size_t in_flight, limit;
 };
 
@@ -38,6 +40,8 @@ int engine_new(struct loop *loop, const char *nameservers, struct engine **ret_e
     engine->loop = loop;
     engine->limit = SIZE_MAX;
     int r = resolver_new(loop, nameservers, &engine->resolver);
+    if (r == 0)
+        r = children_new(loop, &engine->children);
     if (r < 0) {
         engine_free(engine);
         return r;
@@ -51,6 +55,7 @@ struct engine *engine_free(struct engine *engine)
     if (engine == NULL)
         return NULL;
     assert(engine->in_flight == 0);
+    children_free(engine->children);
     resolver_free(engine->resolver);
     free(engine);
     return NULL;
@@ -74,6 +79,11 @@ struct loop *engine_loop(const struct engine *engine)
 struct resolver *engine_resolver(const struct engine *engine)
 {
     return engine->resolver;
+}
+
+struct children *engine_children(const struct engine *engine)
+{
+    return engine->children;
 }
 
 static void deliver(struct probe *p) REQUIRES(checker_role)
@@ -140,9 +150,10 @@ static void on_deadline(struct loop_timer *t)
 {
     checker_role_assert();
     struct probe *p = (struct probe *)((char *)t - offsetof(struct probe, deadline));
+    const struct probe_ops *ops = p->conf->scheme->ops;
     if (p->finished)
         deliver(p);
-    else
+    else if (ops->late == NULL || !ops->late(p))
         finish_at_deadline(p);
 }
 

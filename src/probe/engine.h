@@ -13,12 +13,16 @@
 
 #include <stdbool.h>
 
+struct children;
 struct resolver;
 
 struct probe_ops {
     size_t probe_size; /* of the struct that begins with struct probe; one allocation a probe */
     /* Begins. 0, or a negative errno: the probe is then freed and `done` never called. */
     int (*start)(struct probe *p);
+    /* The deadline struck: true if it has finished the probe in words of its own; false leaves it
+     * to be "timeout in PHASE". NULL: always that. */
+    bool (*late)(struct probe *p);
     /* Releases whatever it holds (sockets, look-ups, TLS); called once, by the one finish. */
     void (*stop)(struct probe *p);
 };
@@ -46,6 +50,7 @@ void probe_finishf(struct probe *p, enum outcome outcome, const char *fmt, ...) 
 
 struct loop *engine_loop(const struct engine *engine);
 struct resolver *engine_resolver(const struct engine *engine);
+struct children *engine_children(const struct engine *engine);
 
 extern const struct probe_ops stream_ops; /* stream.c */
 

@@ -1,4 +1,8 @@
 /* The table of schemes, made from schemes.def, and what a configuration asks of a row. */
+#ifdef HAVE_CONFIG_H
+#include <config.h>
+#endif
+
 #include "probe/tls.h"
 
 #include <healthsvc/config.h>

@@ -264,6 +264,17 @@ static void on_handshake(struct loop_task *t)
         finish_tls(s, ssl_error);
 }
 
+static bool ask_for(SSL *ssl, const char *protocol)
+{
+    unsigned char list[256]; /* one name, its length first (RFC 7301 section 3.1) */
+    size_t len = strlen(protocol);
+    if (len >= sizeof list)
+        return false;
+    list[0] = (unsigned char)len;
+    memcpy(list + 1, protocol, len);
+    return SSL_set_alpn_protos(ssl, list, (unsigned)len + 1) == 0;
+}
+
 static void start_tls(struct stream *s)
 {
     const struct target_conf *conf = s->probe.conf;
@@ -272,6 +283,10 @@ static void start_tls(struct stream *s)
     const char *host = conf->tls.server_name != NULL ? conf->tls.server_name : conf->host;
     s->ssl = tls_new(conf->tls_profile, host, s->won->watch.fd);
     if (s->ssl == NULL) {
+        probe_finish(&s->probe, OUTCOME_OWN_MEMORY, NULL);
+        return;
+    }
+    if (conf->scheme->alpn != NULL && !ask_for(s->ssl, conf->scheme->alpn)) {
         probe_finish(&s->probe, OUTCOME_OWN_MEMORY, NULL);
         return;
     }

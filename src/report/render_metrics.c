@@ -317,6 +317,12 @@ static void add_checker(const struct moment *m, struct strbuf *out)
             add_int, read_count(&stats.skipped_slots), out);
     add_one("healthsvc_checks_in_flight", "gauge", "Checks under way.", add_int,
             read_count(&stats.in_flight), out);
+    add_one("healthsvc_commands_running", "gauge", "Commands of exec checks that run.", add_int,
+            read_count(&stats.children), out);
+    add_one("healthsvc_commands_waiting", "gauge", "Commands that wait for others to end.", add_int,
+            read_count(&stats.children_waiting), out);
+    add_one("healthsvc_commands_waited_total", "counter", "Commands that had to wait for others.",
+            add_int, read_count(&stats.children_waited), out);
     add_family("healthsvc_start_lateness_seconds", "summary",
                "How late checks started against their schedule.", out);
     strbuf_adds(out, "healthsvc_start_lateness_seconds_sum ");

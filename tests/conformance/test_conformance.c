@@ -4,12 +4,18 @@
  * a peer that speaks in clear. So there are three columns, not one for each scheme; a new scheme
  * adds a lesson: its right reply, and a reply that is right so far and never ends.
  */
+#ifdef HAVE_CONFIG_H
+#include <config.h>
+#endif
+
 #include "../asking.h"
 #include "../certs.h"
 #include "../line_scheme.h"
 #include "../peers.h"
 #include "../testing.h"
 #include "probe/dialogue.h"
+
+#include "probe/engine.h"
 
 #include <healthsvc/strbuf.h>
 
@@ -49,6 +55,22 @@ struct lesson {
         .reply = "220 peer\r\n250-one\r\n250 two\r\n", .endless = "220 peer\r\n250-", \
     }
 #define TALK "\"send_line HI\", \"expect 220\", \"expect_match ^250 \""
+#ifdef HAVE_NGHTTP2
+/* SETTINGS; HEADERS :status 200; DATA: SERVING; HEADERS with grpc-status 0 and END_STREAM. */
+static const char grpc_reply[] = "\0\0\0\4\0\0\0\0\0"
+                                 "\0\0\1\1\4\0\0\0\1\x88"
+                                 "\0\0\7\0\0\0\0\0\1\0\0\0\0\2\x08\1"
+                                 "\0\0\xf\1\5\0\0\0\1\0\xbgrpc-status\1"
+                                 "0";
+/* SETTINGS, then a frame of an unknown type and 16,383 bytes, to be ignored. */
+static const char grpc_endless[] = "\0\0\0\4\0\0\0\0\0"
+                                   "\0\x3f\xff\xee\0\0\0\0\0";
+#define GRPC_SCRIPT                                                                       \
+    {                                                                                     \
+        .reply = grpc_reply, .reply_len = sizeof grpc_reply - 1, .endless = grpc_endless, \
+        .endless_len = sizeof grpc_endless - 1,                                           \
+    }
+#endif
 
 /* Without a dialogue nothing that is said matters. */
 static const struct lesson lessons[] = {
@@ -71,6 +93,10 @@ static const struct lesson lessons[] = {
     {"zookeeper",
      {.reply = "Zookeeper version: 3.8.0\nZxid: 0x0\nMode: leader\nNode count: 5\n",
       .endless = "Zookeeper version: "}},
+#ifdef HAVE_NGHTTP2
+    {"grpc", GRPC_SCRIPT},
+    {"grpcs", GRPC_SCRIPT},
+#endif
     {"line", {.reply = LINE_REPLY, .endless = LINE_ENDLESS}},
     {"line-starttls", {.reply = LINE_REPLY, .endless = LINE_ENDLESS, .go = "GO\n"}},
 };
@@ -450,7 +476,7 @@ static bool make_worlds(void)
     const struct scheme *scheme;
     for (size_t i = 0; (scheme = scheme_at(i)) != NULL; i++) {
         const struct lesson *lesson = lesson_of(scheme);
-        if (scheme->ops == NULL)
+        if (scheme->ops != &stream_ops) /* not built, or in test_datagram, test_local */
             continue;
         if (!make_world(scheme, lesson, NULL, PEER_PLAIN))
             return false;

@@ -15,7 +15,8 @@ static const char *const examples[] = {
     "name",           "nameservers",       "host",         "headers",  "body",
     "expect_headers", "expect_body",       "expect_json",  "script",   "user",
     "ca_file",        "password_file",     "password_env", "key_file", "cert_file",
-    "server_name",    "expect_status = (", NULL,
+    "server_name",    "expect_status = (", "max_file_age", "match",    "expect_records",
+    "max_offset",     "service",           "authority",    NULL,
 };
 
 static struct strbuf shipped, told;
@@ -169,7 +170,7 @@ TEST(each_commented_dependency_is_accepted)
     make_variant(&text, NULL, dependencies.data);
     struct config *config = load_text(text.data);
     if (EXPECT(config != NULL))
-        EXPECT_INT(config->target_count, 6);
+        EXPECT_INT(config->target_count, 9);
     config_unref(config);
     strbuf_done(&text);
     strbuf_done(&dependencies);
