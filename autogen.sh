@@ -14,7 +14,8 @@ test_packages="python3 python3-pytest python3-cryptography curl openssl haproxy 
     prometheus wrk clang libclang-rt-14-dev llvm clang-format cppcheck xz-utils iproute2
     redis-server memcached exim4-daemon-light dovecot-imapd dovecot-pop3d vsftpd openssh-server
     nats-server libzookeeper-java default-jre-headless
-    monitoring-plugins-basic unbound chrony python3-grpcio"
+    monitoring-plugins-basic unbound chrony python3-grpcio
+    postgresql mariadb-server rabbitmq-server mosquitto slapd php-fpm"
 
 as_root()
 {

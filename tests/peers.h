@@ -46,6 +46,7 @@ struct peer_script {
     bool greets;         /* speaks first, in clear: nothing need be asked before `reply`, `go` */
     const char *go;      /* what leads to TLS */
     size_t reply_len, endless_len; /* 0: they are texts without NUL */
+    bool short_reply; /* nothing right is long enough to be dribbled until the deadline */
 };
 
 struct peer_seen {

@@ -64,6 +64,7 @@ static bool wants_tls(const struct target_conf *conf)
 
 int probe_prepare(struct config *config, struct target_conf *conf, struct strbuf *why)
 {
+    /* The scheme first: it may decide what its TLS has to be (sslmode, a script). */
     int r = conf->scheme->prepare != NULL ? conf->scheme->prepare(conf, why) : 0;
     if (r == 0 && wants_tls(conf))
         r = tls_profile_get(config, &conf->tls, why, &conf->tls_profile);

@@ -11,6 +11,7 @@
 #define CUTS_ALL_BYTES 4096 /* replies up to this long are cut everywhere */
 #define CUTS_SOME 16        /* longer ones: at so many places at the start, within, at the end */
 #define SENT_BYTES 65536
+#define SHOWN_BYTES 800
 
 static void take_fault(void *arg, const config_setting_t *setting, const char *sentence)
 {
@@ -186,8 +187,15 @@ static const char *compare(const struct transcript *t, const struct transcript_e
         strbuf_addf(wrong, "%s \"%s\" %d, expected %s \"%s\" %d",
                     outcome_token(end->result.outcome), end->result.text, end->result.http_status,
                     outcome_token(t->outcome), text, t->http_status);
-    if (t->sent != NULL && strcmp(end->sent.data, t->sent) != 0)
-        strbuf_addf(wrong, " sent \"%s\", expected \"%s\"", end->sent.data, t->sent);
+    size_t sent_len = t->sent_len > 0 || t->sent == NULL ? t->sent_len : strlen(t->sent);
+    if (t->sent != NULL &&
+        (end->sent.len != sent_len || memcmp(end->sent.data, t->sent, sent_len) != 0)) {
+        strbuf_adds(wrong, " sent \"");
+        strbuf_add_printable(wrong, end->sent.data, end->sent.len, SHOWN_BYTES);
+        strbuf_adds(wrong, "\", expected \"");
+        strbuf_add_printable(wrong, t->sent, sent_len, SHOWN_BYTES);
+        strbuf_addc(wrong, '"');
+    }
     return wrong->len > 0 ? wrong->data : NULL;
 }
 

@@ -28,6 +28,9 @@ struct transcript_bytes {
         (literal), sizeof(literal) - 1 \
     }
 
+/* For an initialiser: binary bytes that must have been sent. */
+#define SENT(literal) .sent = (literal), .sent_len = sizeof(literal) - 1
+
 struct transcript {
     const char *name;
     /* What is asked: */
@@ -49,6 +52,7 @@ struct transcript {
     const char *text; /* NULL: "" */
     int http_status;
     const char *sent; /* all that was sent, "[TLS]" where it began; NULL: not looked at */
+    size_t sent_len;  /* 0: it is a text without NUL */
 };
 
 /* Makes the target of a row. 0; -EINVAL with the fault's sentence in *why; -ENOMEM.
