@@ -201,7 +201,8 @@ static void behave(struct conn *c)
 static bool conn_lead_to_tls(struct conn *c)
 {
     for (const char *line = script->go; *line != '\0';) {
-        size_t len = strcspn(line, "\n") + 1;
+        size_t len = strcspn(line, "\n");
+        len += line[len] == '\n';
         if (!conn_await(c) || !conn_send(c, line, len))
             return false;
         line += len;

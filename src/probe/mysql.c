@@ -45,6 +45,11 @@ static int mysql_prepare(struct target_conf *conf, struct strbuf *why)
     return sslmode_settle(conf, mysql->sslmode, why);
 }
 
+static bool mysql_wants_tls(const struct target_conf *conf)
+{
+    return ((const struct mysql_conf *)conf->scheme_conf)->sslmode != SSLMODE_DISABLE;
+}
+
 struct mysql_state {
     const struct target_conf *conf;
     bool greeted, secured;
@@ -328,6 +333,7 @@ const struct scheme scheme_mysql = {
     .conf_size = sizeof(struct mysql_conf),
     .keys = mysql_keys,
     .prepare = mysql_prepare,
+    .wants_tls = mysql_wants_tls,
     .ops = &stream_ops,
     .dialogue = &mysql_dialogue,
 };

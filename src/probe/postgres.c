@@ -75,6 +75,11 @@ static void postgres_release(struct target_conf *conf)
         strbuf_done(&pg->startup);
 }
 
+static bool postgres_wants_tls(const struct target_conf *conf)
+{
+    return ((const struct postgres_conf *)conf->scheme_conf)->sslmode != SSLMODE_DISABLE;
+}
+
 struct postgres_state {
     const struct postgres_conf *conf;
     bool asked_tls; /* the answer is one byte */
@@ -233,6 +238,7 @@ const struct scheme scheme_postgres = {
     .conf_size = sizeof(struct postgres_conf),
     .keys = postgres_keys,
     .prepare = postgres_prepare,
+    .wants_tls = postgres_wants_tls,
     .release = postgres_release,
     .ops = &stream_ops,
     .dialogue = &postgres_dialogue,

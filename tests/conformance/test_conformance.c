@@ -76,6 +76,8 @@ static const char grpc_endless[] = "\0\0\0\4\0\0\0\0\0"
         .reply = (right), .reply_len = sizeof(right) - 1, .endless = (without_end), \
         .endless_len = sizeof(without_end) - 1,                                     \
     }
+#define POSTGRES_REPLY "R\0\0\0\x0c\0\0\0\x05salt"
+#define POSTGRES_ENDLESS "E\0\0\x0f\xa0"
 #define LDAP_DONE "\x30\x0c\x02\x01\x01\x65\x07\x0a\x01\0\x04\0\x04\0"
 #define AMQP_START                                           \
     "\x01\0\0\0\0\0\x1c\0\x0a\0\x0a\0\x09\0\0\0\0\0\0\0\x05" \
@@ -128,7 +130,7 @@ static const struct lesson lessons[] = {
     {"grpc", GRPC_SCRIPT},
     {"grpcs", GRPC_SCRIPT},
 #endif
-    {"postgres", BINARY("R\0\0\0\x0c\0\0\0\x05salt", "E\0\0\x0f\xa0")},
+    {"postgres", BINARY(POSTGRES_REPLY, POSTGRES_ENDLESS)},
     {"mysql", MYSQL_SCRIPT},
     {"mqtt", MQTT_SCRIPT},
     {"mqtts", MQTT_SCRIPT},
@@ -181,6 +183,14 @@ static const struct special {
      PEER_STARTTLS},
     {{"nats", {.greets = true, .go = "INFO {}\r\n", .reply = "PONG\r\n", .endless = "+OK"}},
      "starttls = true;",
+     PEER_STARTTLS},
+    {{"postgres",
+      {.go = "S",
+       .reply = POSTGRES_REPLY,
+       .reply_len = sizeof POSTGRES_REPLY - 1,
+       .endless = POSTGRES_ENDLESS,
+       .endless_len = sizeof POSTGRES_ENDLESS - 1}},
+     "sslmode = \"verify-full\";",
      PEER_STARTTLS},
 };
 
