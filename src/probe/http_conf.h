@@ -40,7 +40,7 @@ struct http_conf {
     char *expect_json; /* lines joined by '\n' */
     bool invert;
     /* made by prepare: */
-    struct http_rules *rules;
+    struct http_rules *rules; /* NULL: nothing is expected beside the status */
     struct strbuf request;
 };
 

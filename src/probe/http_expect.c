@@ -118,8 +118,19 @@ static int read_rules(struct http_rules *rules, const struct http_conf *conf, st
     return r;
 }
 
+/* Most expect nothing beside the status, and have no rules of their own (a kilobyte each). */
+static const struct http_rules *rules_of(const struct http_conf *conf)
+{
+    static const struct http_rules none;
+    return conf->rules != NULL ? conf->rules : &none;
+}
+
 int http_rules_new(const struct http_conf *conf, struct strbuf *why, struct http_rules **ret_rules)
 {
+    if (conf->expect_headers == NULL && conf->expect_body == NULL && conf->expect_json == NULL) {
+        *ret_rules = NULL;
+        return 0;
+    }
     struct http_rules *rules = calloc(1, sizeof *rules);
     if (rules == NULL)
         return -ENOMEM;
@@ -172,7 +183,7 @@ static void note_type(struct http_seen *s, const struct http_field *f)
 void http_seen_field(void *seen, const struct http_field *f)
 {
     struct http_seen *s = seen;
-    const struct http_rules *rules = s->conf->rules;
+    const struct http_rules *rules = rules_of(s->conf);
     if (is_text(f->name, f->name_len, "Content-Type"))
         note_type(s, f);
     for (size_t i = 0; i < rules->count; i++) {
@@ -194,7 +205,7 @@ void http_seen_field(void *seen, const struct http_field *f)
 /* NULL: the rule holds; else how it does not. */
 static const char *header_fault(const struct http_seen *s, size_t i)
 {
-    const struct header_rule *rule = &s->conf->rules->headers[i];
+    const struct header_rule *rule = &rules_of(s->conf)->headers[i];
     uint32_t bit = (uint32_t)1 << i;
     if (rule->absent)
         return s->present & bit ? "is there" : NULL;
@@ -205,7 +216,7 @@ static const char *header_fault(const struct http_seen *s, size_t i)
 
 static bool headers_hold(const struct http_seen *s, struct dlg_result *ret)
 {
-    const struct http_rules *rules = s->conf->rules;
+    const struct http_rules *rules = rules_of(s->conf);
     for (size_t i = 0; i < rules->count; i++) {
         const char *fault = header_fault(s, i);
         if (fault == NULL)
@@ -252,7 +263,7 @@ static void say_status(struct dlg_result *ret, const char *reason)
 
 bool http_judge_head(struct http_seen *s, struct http_reply *reply, struct dlg_result *ret)
 {
-    const struct http_rules *rules = s->conf->rules;
+    const struct http_rules *rules = rules_of(s->conf);
     bool expected = expect_status_has(&s->conf->expect_status, reply->status);
     reply->keep_body =
         s->doc != HTTP_DOC_NONE || (expected && (rules->body != NULL || rules->json != NULL));
@@ -302,7 +313,7 @@ static int read_json(const struct http_reply *reply, struct json_t **ret_root)
 static void judge_body(const struct http_seen *s, const struct http_reply *reply,
                        struct dlg_result *ret)
 {
-    const struct http_rules *rules = s->conf->rules;
+    const struct http_rules *rules = rules_of(s->conf);
     const struct strbuf *body = &reply->body;
     bool cut = body->len >= HTTP_REPLY_BODY_BYTES;
     bool expected = expect_status_has(&s->conf->expect_status, reply->status);
