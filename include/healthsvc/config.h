@@ -56,6 +56,7 @@ struct target_conf {
     char *user;          /* NULL: none */
     char *password_file; /* a file name is relative to the configuration file; NULL: none */
     char *password_env;
+    char *password_credential; /* one that systemd passes */
     char *secret; /* what they held, without the trailing newline; never shown; NULL: none */
     struct tls_conf tls;
     struct tls_profile *tls_profile; /* by probe_prepare(); NULL: scheme without TLS */

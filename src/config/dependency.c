@@ -162,12 +162,31 @@ const config_setting_t *dependency_find_written(const struct loader *l,
     return config_setting_get_member(l->defaults, name);
 }
 
-static void check_secrets_written(struct loader *l, const config_setting_t *group)
+/* The settings of which each names a place of the one password. */
+static bool is_password(const struct key_row *row)
 {
-    const config_setting_t *env = config_setting_get_member(group, "password_env");
+    return strncmp(row->name, "password_", strlen("password_")) == 0;
+}
 
-    if (env != NULL && config_setting_get_member(group, "password_file") != NULL)
-        faults_add(&l->faults, env, "'password_file' and 'password_env' exclude each other");
+/* How many of them the group writes; more than one is a fault. */
+static unsigned check_passwords_written(struct loader *l, const config_setting_t *group)
+{
+    const config_setting_t *last = NULL;
+    unsigned count = 0;
+
+    for (const struct key_row *row = rows_secret; row->name != NULL; row++) {
+        const config_setting_t *at =
+            is_password(row) ? config_setting_get_member(group, row->name) : NULL;
+        if (at == NULL)
+            continue;
+        count++;
+        if (last == NULL || config_setting_source_line(at) > config_setting_source_line(last))
+            last = at;
+    }
+    if (count > 1)
+        faults_add(&l->faults, last,
+                   "'password_file', 'password_env' and 'password_credential' exclude one another");
+    return count;
 }
 
 void defaults_read(struct loader *l, const config_setting_t *group)
@@ -179,7 +198,7 @@ void defaults_read(struct loader *l, const config_setting_t *group)
 
     add_all_tables(l, &t, &scratch);
     read_keys(l, group, t.list, t.count, &sink);
-    check_secrets_written(l, group);
+    (void)check_passwords_written(l, group);
     for (size_t i = 0; i < t.owned_from; i++)
         keys_free(t.list[i].rows, t.list[i].base);
     tables_done(&t);
@@ -284,22 +303,27 @@ static void resolve_file(struct loader *l, char **file)
     *file = resolved;
 }
 
+/* What the dependency writes itself takes the place of what the defaults do. */
+static void drop_default_passwords(const config_setting_t *group, struct target_conf *conf)
+{
+    for (const struct key_row *row = rows_secret; row->name != NULL; row++) {
+        if (!is_password(row) || config_setting_get_member(group, row->name) != NULL)
+            continue;
+        char **name = (char **)((char *)conf + row->offset);
+        free(*name);
+        *name = NULL;
+    }
+}
+
 static void read_secret(struct loader *l, const config_setting_t *group, struct target_conf *conf)
 {
-    char **dropped = NULL; /* the dependency's own one of the two drops the defaults' other */
     struct strbuf why;
 
-    check_secrets_written(l, group);
-    if (conf->password_file != NULL && conf->password_env != NULL) {
-        if (config_setting_get_member(group, "password_file") == NULL)
-            dropped = &conf->password_file;
-        else if (config_setting_get_member(group, "password_env") == NULL)
-            dropped = &conf->password_env;
-        else
-            return;
-        free(*dropped);
-        *dropped = NULL;
-    }
+    unsigned written = check_passwords_written(l, group);
+    if (written > 1)
+        return;
+    if (written == 1)
+        drop_default_passwords(group, conf);
     strbuf_init(&why, 2 * WHY_MAX_BYTES);
     conclude(l, group, NULL, secret_read(conf, &why), &why);
 }
@@ -387,9 +411,7 @@ struct target_conf *dependency_free(struct target_conf *conf)
     keys_free(rows_common, conf);
     keys_free(rows_secret, conf);
     keys_free(rows_tls, conf);
-    if (conf->secret != NULL)
-        explicit_bzero(conf->secret, strlen(conf->secret));
-    free(conf->secret);
+    conf->secret = secret_free(conf->secret);
     free(conf->host);
     free(conf->unix_path);
     free(conf->path);

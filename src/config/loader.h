@@ -48,8 +48,14 @@ const config_setting_t *dependency_find_written(const struct loader *l,
 void times_settle(struct target_conf *conf);
 void times_level(const struct target_conf *a, struct target_conf *b);
 void times_check(struct loader *l, const config_setting_t *group, const struct target_conf *conf);
-/* secret.c: reads what conf->password_file or conf->password_env names into conf->secret.
+/* secret.c: reads what one of conf->password_... names into conf->secret.
  * 0, or -EINVAL with a sentence, which never shows the secret, in *why; -ENOMEM. */
 int secret_read(struct target_conf *conf, struct strbuf *why) MUST_CHECK;
+/* The same for the one line of a file that `setting` names; the caller owns *ret_secret and gives
+ * it to secret_free(). */
+int secret_read_file(const char *setting, const char *path, struct strbuf *why, char **ret_secret)
+    MUST_CHECK;
+/* Wipes and frees; accepts NULL, returns NULL. */
+char *secret_free(char *secret);
 
 #endif

@@ -207,6 +207,13 @@ const struct key_row rows_secret[] = {
      .min = 1,
      .max = 256,
      .sentence = "The environment variable that holds the password."},
+    {.name = "password_credential",
+     .type = KEY_STRING,
+     .flags = KEY_ASKED,
+     .offset = offsetof(struct target_conf, password_credential),
+     .min = 1,
+     .max = 255,
+     .sentence = "The systemd credential that holds the password (LoadCredential= of the unit)."},
     KEYS_END,
 };
 

@@ -5,11 +5,16 @@
  * an absolute name. So the text is put together here, where each of these is a fault with its
  * place, by as much of libconfig's lexical rules as that takes (scanner.l: strings, comments, names,
  * numbers, "@include" at the beginning of a line).
+ *
+ * What libconfig lacks for a folder of files with dependencies is added in the same way: an
+ * @include of a pattern, and lists that do not mind which of the files comes last: a comma between
+ * two groups may be missing, and one may be left over at the end.
  */
 #include "config/source.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -162,6 +167,17 @@ static const char *skip_number(struct scan *sc, const char *p)
     return end;
 }
 
+static const char *skip_token(struct scan *sc, const char *p)
+{
+    if (*p == '"')
+        return skip_string(sc, p);
+    if (strchr(LETTERS "*", *p) != NULL)
+        return p + strspn(p, LETTERS DIGITS "*_-");
+    if (strchr(DIGITS ".", *p) != NULL)
+        return skip_number(sc, p);
+    return p + 1;
+}
+
 static int scan_file(struct source *s, const struct scan *outer, char *path, unsigned depth);
 
 /* The include statement in `line`, if it is one: its name (from the quote on), else NULL. */
@@ -177,7 +193,57 @@ static const char *include_name(const char *line)
     return gap > 0 && line[gap] == '"' ? line + gap : NULL;
 }
 
-/* Puts the named file in the statement's place; `p` is at the name's opening quote. */
+/* Takes `path`; `name` is what is written for it. */
+static int include_file(struct scan *sc, const char *name, char *path)
+{
+    struct source *s = sc->s;
+
+    for (const struct scan *o = sc; o != NULL; o = o->outer) {
+        if (strcmp(o->file, path) == 0) {
+            faults_add_line(s->faults, s->line, "'%s' includes itself", name);
+            free(path);
+            return 0;
+        }
+    }
+    if (sc->depth == SOURCE_MAX_DEPTH) {
+        faults_add_line(s->faults, s->line, "more than %d files include one another",
+                        SOURCE_MAX_DEPTH);
+        free(path);
+        return 0;
+    }
+    return scan_file(s, sc, path, sc->depth + 1);
+}
+
+/* Folders that are not there hold nothing. */
+static int stops_glob(const char *path, int err)
+{
+    (void)path;
+    errno = err; /* which glob() returns with */
+    return err != ENOENT;
+}
+
+/* The files that match, in the order of their names' bytes; that there is none is no fault. */
+static int include_pattern(struct scan *sc, const char *name, const char *pattern)
+{
+    struct source *s = sc->s;
+    glob_t found;
+    int err = 0;
+    int r = glob(pattern, 0, stops_glob, &found);
+
+    if (r == GLOB_NOSPACE)
+        return -ENOMEM;
+    if (r == GLOB_ABORTED)
+        faults_add_line(s->faults, s->line, "cannot read the folder of '%s': %s", name,
+                        strerror(errno));
+    for (size_t i = 0; r == 0 && i < found.gl_pathc && err == 0; i++) {
+        char *path = strdup(found.gl_pathv[i]);
+        err = path != NULL ? include_file(sc, path, path) : -ENOMEM;
+    }
+    globfree(&found);
+    return err;
+}
+
+/* Puts what is named in the statement's place; `p` is at the name's opening quote. */
 static int scan_include(struct scan *sc, const char *statement, const char *p,
                         const char **ret_after)
 {
@@ -203,27 +269,37 @@ static int scan_include(struct scan *sc, const char *statement, const char *p,
     path = source_resolve(s, name);
     if (path == NULL)
         goto fail;
-    for (const struct scan *o = sc; o != NULL; o = o->outer) {
-        if (strcmp(o->file, path) == 0) {
-            faults_add_line(s->faults, s->line, "'%s' includes itself", name);
-            err = 0;
-            goto fail;
-        }
+    if (strpbrk(name, "*?[") != NULL) {
+        err = include_pattern(sc, name, path);
+    } else {
+        err = include_file(sc, name, path);
+        path = NULL;
     }
-    if (sc->depth == SOURCE_MAX_DEPTH) {
-        faults_add_line(s->faults, s->line, "more than %d files include one another",
-                        SOURCE_MAX_DEPTH);
-        err = 0;
-        goto fail;
-    }
-    err = scan_file(s, sc, path, sc->depth + 1);
-    path = NULL;
     if (err == 0)
         err = add_span(s, sc->file, file_line);
 fail:
     free(path);
     free(name);
     return err;
+}
+
+/* Before the token at `p` is passed: mends the commas around it. */
+static void mend_commas(struct scan *sc, const char *p)
+{
+    struct source *s = sc->s;
+
+    if (*p == '{' && s->last_token == '}') {
+        copy_up_to(sc, p);
+        add_text(s, ",", 1);
+    } else if ((*p == ')' || *p == ']') && s->last_token == ',') {
+        copy_up_to(sc, p);
+        if (s->comma_at < s->text.len)
+            s->text.data[s->comma_at] = ' ';
+    } else if (*p == ',') {
+        copy_up_to(sc, p);
+        s->comma_at = s->text.len;
+    }
+    s->last_token = *p;
 }
 
 static int scan_content(struct scan *sc)
@@ -237,20 +313,18 @@ static int scan_content(struct scan *sc)
         const char *name = line_start ? include_name(p) : NULL;
         /* The rest of an include statement's line follows the included file's last newline. */
         line_start = *p == '\n' || name != NULL;
-        if (name != NULL)
+        if (name != NULL) {
             err = scan_include(sc, p, name, &p);
-        else if (*p == '"')
-            p = skip_string(sc, p);
-        else if (*p == '#' || (p[0] == '/' && p[1] == '/'))
+        } else if (*p == '#' || (p[0] == '/' && p[1] == '/')) {
             p += strcspn(p, "\n");
-        else if (p[0] == '/' && p[1] == '*')
+        } else if (p[0] == '/' && p[1] == '*') {
             p = skip_block_comment(sc, p);
-        else if (strchr(LETTERS "*", *p) != NULL)
-            p += strspn(p, LETTERS DIGITS "*_-");
-        else if (strchr(DIGITS ".", *p) != NULL)
-            p = skip_number(sc, p);
-        else
+        } else if (strchr(" \t\r\n\f", *p) != NULL) {
             p++;
+        } else {
+            mend_commas(sc, p);
+            p = skip_token(sc, p);
+        }
     }
     copy_up_to(sc, p);
     return err;
@@ -278,6 +352,7 @@ static void refuse_nul(struct scan *sc)
 static int scan_file(struct source *s, const struct scan *outer, char *path, unsigned depth)
 {
     struct scan sc = {.s = s, .outer = outer, .file = path, .depth = depth};
+    size_t begin = s->text.len;
     unsigned at = s->line; /* an unreadable file is a fault of the line that includes it */
     int err = add_file(s, path);
 
@@ -307,7 +382,9 @@ static int scan_file(struct source *s, const struct scan *outer, char *path, uns
     }
     refuse_nul(&sc);
     err = scan_content(&sc);
-    if (err == 0 && s->text.len > 0 && s->text.data[s->text.len - 1] != '\n')
+    /* A line of its own for each file, even an empty one: else a fault told there would be taken
+     * for one of the next file's first line. */
+    if (err == 0 && (s->text.len == begin || s->text.data[s->text.len - 1] != '\n'))
         add_text(s, "\n", 1);
 fail:
     strbuf_done(&sc.content);

@@ -33,6 +33,8 @@ struct source {
     size_t span_count, span_room;
     char **files; /* NULL-terminated */
     size_t file_count;
+    char last_token; /* its first byte */
+    size_t comma_at; /* if that is a comma: its place in the text */
     bool torn;      /* a string or comment without end: the syntax error it makes is said already */
     size_t dir_len; /* of the main file's directory with its '/', a prefix of files[0] */
     struct faults *faults;

@@ -210,7 +210,7 @@ int url_read(struct target_conf *conf, struct strbuf *why)
     const char *end = authority + strcspn(authority, "/?#");
     if (memchr(authority, '@', (size_t)(end - authority)) != NULL)
         return refuse(why, "'url' must not hold a user or a password: set 'user', and "
-                           "'password_file' or 'password_env'");
+                           "'password_file' or another");
     if (strchr(url, '#') != NULL)
         return refuse(why, "'url' must not have a fragment (#)");
     if (is_unix)

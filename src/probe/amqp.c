@@ -106,7 +106,8 @@ static int amqp_prepare(struct target_conf *conf, struct strbuf *why)
     struct amqp_conf *amqp = conf->scheme_conf;
     strbuf_init(&amqp->start_ok, LOGIN_BYTES);
     if ((conf->user == NULL) != (conf->secret == NULL)) {
-        strbuf_adds(why, "'user': a login needs 'user' and 'password_file' or 'password_env'");
+        strbuf_adds(why,
+                    "'user': a login needs 'user' and a password ('password_file' or another)");
         return -EINVAL;
     }
     if (conf->user != NULL)

@@ -111,8 +111,8 @@ static int add_authorization(struct strbuf *out, const struct target_conf *conf,
     const char *secret = conf->secret != NULL ? conf->secret : "";
     if (conf->user == NULL) {
         if (secret[0] == '\0' || !is_plain(secret)) {
-            strbuf_adds(why, "'password_file', 'password_env': as a bearer token (without 'user') "
-                             "it must be printable ASCII without blanks");
+            strbuf_adds(why, "the password, without 'user' a bearer token, must be printable ASCII "
+                             "without blanks");
             return -EINVAL;
         }
         strbuf_addf(out, "Authorization: Bearer %s\r\n", secret);

@@ -75,7 +75,7 @@ static int ldap_prepare(struct target_conf *conf, struct strbuf *why)
         /* RFC 4513 section 5.1.2: a name without password counts as anonymous, and succeeds. */
         strbuf_adds(why, conf->user == NULL
                              ? "'user': a password needs one, the name (DN) to bind as"
-                             : "'user': a bind needs 'password_file' or 'password_env' too");
+                             : "'user': a bind needs a password too ('password_file' or another)");
         return -EINVAL;
     }
     if (conf->user != NULL)

@@ -118,7 +118,7 @@ static const struct transcript rows[] = {
      .outcome = OUTCOME_CLOSED},
     {.name = "a user without a password",
      .user = "me",
-     .fault = "'user': a login needs 'user' and 'password_file' or 'password_env'"},
+     .fault = "'user': a login needs 'user' and a password ('password_file' or another)"},
 };
 
 int main(void)

@@ -671,12 +671,12 @@ static const struct transcript requests[] = {
 static const struct transcript faults[] = {
     {.name = "a bearer token with a line end",
      .secret = "abc\r\nX: y",
-     .fault = "'password_file', 'password_env': as a bearer token (without 'user') it must be "
-              "printable ASCII without blanks"},
+     .fault = "the password, without 'user' a bearer token, must be printable ASCII without "
+              "blanks"},
     {.name = "an empty bearer token",
      .secret = "",
-     .fault = "'password_file', 'password_env': as a bearer token (without 'user') it must be "
-              "printable ASCII without blanks"},
+     .fault = "the password, without 'user' a bearer token, must be printable ASCII without "
+              "blanks"},
     {.name = "a colon in the user's name",
      .user = "a:b",
      .fault = "'user': must not contain a colon (RFC 7617)"},

@@ -111,7 +111,7 @@ static const struct transcript rows[] = {
      .outcome = OUTCOME_CLOSED},
     {.name = "a user without a password",
      .user = "cn=me",
-     .fault = "'user': a bind needs 'password_file' or 'password_env' too"},
+     .fault = "'user': a bind needs a password too ('password_file' or another)"},
     {.name = "a password without a user",
      .secret = "secret",
      .fault = "'user': a password needs one, the name (DN) to bind as"},

@@ -255,9 +255,8 @@ TEST(dependency_faults)
 #define URL_FORM "2: 'url' must have the form scheme://host[:port][/path]"
 #define URL_HOST "2: 'url': the host is neither a host name nor an address"
 #define URL_PORT "2: 'url': the port must be a number 1 .. 65535"
-#define URL_USER                                                                       \
-    "2: 'url' must not hold a user or a password: set 'user', and 'password_file' or " \
-    "'password_env'"
+#define URL_USER \
+    "2: 'url' must not hold a user or a password: set 'user', and 'password_file' or another"
 
 TEST(url_faults)
 {
@@ -381,7 +380,7 @@ TEST(defaults_faults)
          "{ name = \"a\"; url = \"http://h\"; }, { name = \"b\"; url = \"http://h\"; } );",
          "1: 'password_file': none cannot be read: No such file or directory"},
         {"defaults = { password_file = \"none\";\npassword_env = \"NONE\"; };",
-         "2: 'password_file' and 'password_env' exclude each other"},
+         "2: 'password_file', 'password_env' and 'password_credential' exclude one another"},
     };
     EXPECT_FAULTS(cases);
 }
@@ -467,7 +466,15 @@ TEST(secret_faults)
 {
     static const struct fault_case cases[] = {
         {DEP("password_file = \"pw\"; password_env = \"PW\";"),
-         "2: 'password_file' and 'password_env' exclude each other"},
+         "2: 'password_file', 'password_env' and 'password_credential' exclude one another"},
+        {DEP("password_credential = \"pw\";\npassword_env = \"PW\";"),
+         "3: 'password_file', 'password_env' and 'password_credential' exclude one another"},
+        {DEP("password_credential = \"no\";"),
+         "2: 'password_credential': creds/no cannot be read: No such file or directory"},
+        {DEP("password_credential = \"../pw\";"),
+         "2: 'password_credential' must be the name of a credential, not a path"},
+        {DEP("password_credential = \"..\";"),
+         "2: 'password_credential' must be the name of a credential, not a path"},
         {DEP("password_env = \"HEALTHSVC_TEST_UNSET\";"),
          "2: 'password_env': the environment variable is not set"},
         {DEP("password_env = \"" SECRET "\";"),
@@ -500,9 +507,17 @@ TEST(secret_faults)
     write_bytes("pw_nul", SECRET "\0x\n", sizeof SECRET + 2);
     write_bytes("pw_long", long_secret, 4097);
     EXPECT_INT(mkfifo("pw_fifo", 0600), 0);
+    EXPECT_INT(mkdir("creds", 0700), 0);
     setenv("PW_EMPTY", "", 1);
     setenv("PW_LF", SECRET "\nx", 1);
+    setenv("CREDENTIALS_DIRECTORY", "creds", 1);
     EXPECT_FAULTS(cases);
+    unsetenv("CREDENTIALS_DIRECTORY");
+    config_unref(load_text(DEP("password_credential = \"pw\";")));
+    EXPECT_STR(told.data,
+               FILE_NAME ":2: 'password_credential': no credentials were passed "
+                         "(LoadCredential= in the unit); by hand, set CREDENTIALS_DIRECTORY to "
+                         "the folder of them\n");
 }
 
 TEST(reads_secrets)
@@ -518,12 +533,17 @@ TEST(reads_secrets)
         {"defaults = { password_file = \"pw\"; };\n" DEP(""), SECRET},
         {"defaults = { password_file = \"pw\"; };\n" DEP("password_env = \"PW\";"), SECRET " 2"},
         {"defaults = { password_env = \"PW\"; };\n" DEP("password_file = \"pw\";"), SECRET},
+        {DEP("password_credential = \"passed\";"), SECRET " 3"},
+        {"defaults = { password_credential = \"passed\"; };\n" DEP("password_env = \"PW\";"),
+         SECRET " 2"},
         /* no use with tcp: not even read */
         {"defaults = { password_file = \"none\"; };\n" URL("tcp://h:1"), NULL},
     };
     static char longest[4097];
     write_file("pw", SECRET "\n");
+    write_file("creds/passed", SECRET " 3\n");
     setenv("PW", SECRET " 2", 1);
+    setenv("CREDENTIALS_DIRECTORY", "creds", 1);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct config *config = load_good(cases[i].text);
         EXPECT_STR(config->targets[0]->secret, cases[i].secret);
@@ -896,6 +916,72 @@ TEST(includes)
     config_unref(config);
 }
 
+/* A folder of files: each one group or more, with or without a comma after the last. */
+TEST(includes_by_pattern)
+{
+    EXPECT_INT(mkdir("conf.d", 0700), 0);
+    write_file("conf.d/20-b.conf", "{ name = \"b\"; url = \"tcp://h:1\"; }, # the last comma\n");
+    write_file("conf.d/10-a.conf", "\n{ name = \"a\"; url = \"tcp://h:1\"; }");
+    write_file("conf.d/30-c.conf", "{ name = \"c\"; url = \"tcp://h:1\"; }\n"
+                                   "/* none */ { name = \"d\"; url = \"tcp://h:1\"; },");
+    write_file("conf.d/.hidden.conf", "fall = 1;");
+    write_file("conf.d/30-c.conf.old", "fall = 1;");
+    static const char list[] = "dependencies = (\n@include \"conf.d/*.conf\"\n);\nworkers = 3;";
+    struct config *config = load_good(list);
+    if (EXPECT(config != NULL) && EXPECT_INT(config->target_count, 4)) {
+        EXPECT_STR(config->targets[0]->name, "a");
+        EXPECT_STR(config->targets[0]->file, "conf.d/10-a.conf");
+        EXPECT_INT(config->targets[0]->line, 2);
+        EXPECT_STR(config->targets[3]->name, "d");
+        EXPECT_INT(config->targets[3]->line, 2);
+        EXPECT_INT(config->workers, 3);
+    }
+    config_unref(config);
+
+    /* What is wrong is said at its own place, and what follows the pattern at its own. */
+    write_file("conf.d/20-b.conf", "\n{ name = \"b\"; fall = 0; url = \"tcp://h:1\"; }");
+    write_file("conf.d/15-again.conf", "{ name = \"a\"; url = \"tcp://h:1\"; }");
+    config_unref(load_text("dependencies = (\n@include \"conf.d/*.conf\"\n);\nrise = 3;"));
+    EXPECT_STR(told.data,
+               "conf.d/15-again.conf:1: duplicate name 'a', first used at conf.d/10-a.conf:2\n"
+               "conf.d/20-b.conf:2: 'fall' is 0, must be 1 .. 100\n" FILE_NAME
+               ":4: unknown setting 'rise'\n");
+    EXPECT_INT(unlink("conf.d/15-again.conf"), 0);
+    write_file("conf.d/20-b.conf", "@include \"conf.d/2*.conf\"");
+    config_unref(load_text(list));
+    EXPECT_STR(told.data, "conf.d/20-b.conf:1: 'conf.d/20-b.conf' includes itself\n");
+
+    /* Nothing there, not even the folder. */
+    config = load_good("dependencies = ( { name = \"a\"; url = \"tcp://h:1\"; },\n"
+                       "@include \"conf.d/*.none\"\n@include \"no.d/*.conf\"\n);");
+    if (EXPECT(config != NULL))
+        EXPECT_INT(config->target_count, 1);
+    config_unref(config);
+    /* A folder that cannot be looked into is a fault, not an empty one. */
+    EXPECT_INT(symlink("loop", "loop"), 0);
+    config_unref(load_text("workers = 3;\n@include \"loop/*.conf\"\nrise = 3;"));
+    EXPECT_STR(told.data,
+               FILE_NAME ":2: cannot read the folder of 'loop/*.conf': Too many levels of "
+                         "symbolic links\n" FILE_NAME ":3: unknown setting 'rise'\n");
+}
+
+TEST(commas_in_lists)
+{
+    static const struct fault_case cases[] = {
+        {"dependencies = ( , { name = \"a\"; url = \"tcp://h:1\"; } );", "1: syntax error"},
+        {"dependencies = ( { name = \"a\"; url = \"tcp://h:1\"; },, );", "1: syntax error"},
+        {"listen = [ \"127.0.0.1:0\" 1 ];", "1: syntax error"},
+    };
+    EXPECT_FAULTS(cases);
+    struct config *config = load_good("listen = [ \"127.0.0.1:0\", \"[::1]:0\", ];\n"
+                                      "defaults = { fall = 1; }\n"
+                                      "dependencies = ( { name = \"a\"; url = \"tcp://h:1\"; }\n"
+                                      "{ name = \"b\"; url = \"tcp://h:1\"; } # \",\" ,\n , );");
+    EXPECT_INT(config->listen_count, 2);
+    EXPECT_INT(config->target_count, 2);
+    config_unref(config);
+}
+
 TEST(includes_have_an_end)
 {
     for (int i = 0; i < 12; i++) {
@@ -1175,6 +1261,8 @@ int main(void)
     RUN(files_that_cannot_be_read);
     RUN(files_that_are_too_large);
     RUN(includes);
+    RUN(includes_by_pattern);
+    RUN(commas_in_lists);
     RUN(includes_have_an_end);
     RUN(what_libconfig_would_pass_over);
     RUN(deep_nesting_is_a_fault);

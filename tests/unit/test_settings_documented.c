@@ -12,11 +12,19 @@
 
 /* Those whose value in the file is an example, because the default is none that could be written. */
 static const char *const examples[] = {
-    "name",           "nameservers",       "host",         "headers",   "body",
-    "expect_headers", "expect_body",       "expect_json",  "script",    "user",
-    "ca_file",        "password_file",     "password_env", "key_file",  "cert_file",
-    "server_name",    "expect_status = (", "max_file_age", "match",     "expect_records",
-    "max_offset",     "service",           "authority",    "client_id", NULL,
+    "name",           "nameservers",
+    "host",           "headers",
+    "body",           "expect_headers",
+    "expect_body",    "expect_json",
+    "script",         "user",
+    "ca_file",        "password_file",
+    "password_env",   "password_credential",
+    "key_file",       "cert_file",
+    "server_name",    "expect_status = (",
+    "max_file_age",   "match",
+    "expect_records", "max_offset",
+    "service",        "authority",
+    "client_id",      NULL,
 };
 
 static struct strbuf shipped, told;
