@@ -61,6 +61,7 @@ struct target_conf {
     struct tls_conf tls;
     struct tls_profile *tls_profile; /* by probe_prepare(); NULL: scheme without TLS */
     void *scheme_conf;               /* scheme->conf_size bytes; NULL: none */
+    unsigned position;               /* in config.targets */
     int line;                        /* of its group in the file, for messages */
     const char *file;                /* owned by `owner` */
 };

@@ -3,7 +3,6 @@
 #include "check/target.h"
 
 #include <healthsvc/strbuf.h>
-#include <healthsvc/units.h>
 
 #include <errno.h>
 #include <stdio.h>
@@ -11,43 +10,6 @@
 #include <string.h>
 
 #define NAMES_SHOWN_BYTES 160
-
-/* Old targets by name: open addressing, at most half full. */
-struct name_index {
-    size_t *slots; /* index + 1; 0: free */
-    size_t mask;
-    const struct config *config;
-};
-
-static int index_init(struct name_index *x, const struct config *config)
-{
-    size_t room = 16;
-    while (room < 2 * config->target_count)
-        room *= 2;
-    *x = (struct name_index){
-        .slots = calloc(room, sizeof *x->slots), .mask = room - 1, .config = config};
-    if (x->slots == NULL)
-        return -ENOMEM;
-    for (size_t i = 0; i < config->target_count; i++) {
-        size_t at = (size_t)units_hash64(config->targets[i]->name) & x->mask;
-        while (x->slots[at] != 0)
-            at = (at + 1) & x->mask;
-        x->slots[at] = i + 1;
-    }
-    return 0;
-}
-
-/* The old target's index + 1, or 0. */
-static size_t index_find(const struct name_index *x, const char *name)
-{
-    size_t at = (size_t)units_hash64(name) & x->mask;
-    while (x->slots[at] != 0) {
-        if (strcmp(x->config->targets[x->slots[at] - 1]->name, name) == 0)
-            return x->slots[at];
-        at = (at + 1) & x->mask;
-    }
-    return 0;
-}
 
 /* Adds the words of `names` ("period, fall") that `all` does not have yet. */
 static void merge_names(struct strbuf *all, const char *names)
@@ -70,24 +32,21 @@ static void merge_names(struct strbuf *all, const char *names)
 
 static int plan_fill(struct reload_plan *plan, const struct config *old)
 {
-    struct name_index index = {.slots = NULL};
     struct strbuf changed_names, names;
     size_t kept = 0, changed = 0, added = 0;
-    int r = 0;
     strbuf_init(&changed_names, NAMES_SHOWN_BYTES);
     strbuf_init(&names, NAMES_SHOWN_BYTES);
-    if (old != NULL)
-        r = index_init(&index, old);
-    for (size_t i = 0; i < plan->count && r == 0; i++) {
+    size_t i;
+    for (i = 0; i < plan->count; i++) {
         const struct target_conf *conf = plan->config->targets[i];
-        size_t found = old != NULL ? index_find(&index, conf->name) : 0;
+        const struct target_conf *was = old != NULL ? config_find_target(old, conf->name) : NULL;
         plan->change[i] = CONFIG_CHANGE_ASKED;
-        if (found == 0) {
+        if (was == NULL) {
             added++;
         } else {
             strbuf_clear(&names);
-            plan->old_index[i] = found - 1;
-            plan->change[i] = config_compare_targets(old->targets[found - 1], conf, &names);
+            plan->old_index[i] = was->position;
+            plan->change[i] = config_compare_targets(was, conf, &names);
             if (plan->change[i] == CONFIG_CHANGE_NONE)
                 kept++;
             else
@@ -97,7 +56,7 @@ static int plan_fill(struct reload_plan *plan, const struct config *old)
         if (plan->change[i] == CONFIG_CHANGE_ASKED) {
             plan->targets[i] = target_new(conf);
             if (plan->targets[i] == NULL)
-                r = -ENOMEM;
+                break;
         }
     }
     size_t removed = old != NULL ? old->target_count - kept - changed : 0;
@@ -107,8 +66,7 @@ static int plan_fill(struct reload_plan *plan, const struct config *old)
                    removed);
     strbuf_done(&names);
     strbuf_done(&changed_names);
-    free(index.slots);
-    return r;
+    return i == plan->count ? 0 : -ENOMEM;
 }
 
 int reload_plan_new(const struct config *old, struct config *config, struct reload_plan **ret_plan)

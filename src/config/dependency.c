@@ -371,6 +371,7 @@ void dependency_read(struct loader *l, const config_setting_t *group)
         l->no_memory = true;
         return;
     }
+    conf->position = (unsigned)l->config->target_count;
     l->config->targets[l->config->target_count++] = conf;
     conf->owner = l->config;
     conf->file = source_place(&l->source, config_setting_source_line(group), &line);

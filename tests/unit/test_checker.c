@@ -47,6 +47,15 @@ enum config_change config_compare_targets(const struct target_conf *a, const str
     return CONFIG_CHANGE_NONE;
 }
 
+const struct target_conf *config_find_target(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->target_count; i++) {
+        if (strcmp(config->targets[i]->name, name) == 0)
+            return config->targets[i];
+    }
+    return NULL;
+}
+
 /* ---- stand-in for the engine ---- */
 
 struct engine {
@@ -274,6 +283,7 @@ static void add(struct setup *s, const char *name, const char *script)
     (void)snprintf(s->scripts[i], sizeof s->scripts[i], "%s", script);
     static char url[] = "http://x/";
     s->targets[i] = (struct target_conf){
+        .position = (unsigned)i,
         .owner = &s->config,
         .name = s->names[i],
         .url = url,
