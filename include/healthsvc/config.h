@@ -19,6 +19,7 @@
 struct scheme;
 struct strbuf;
 struct tls_profile;
+struct units_network;
 
 enum importance {
     IMPORTANCE_REQUIRED = 0, /* down fails the verdict */
@@ -72,6 +73,13 @@ struct config_listen {
     socklen_t addr_len;
 };
 
+/* Who is told why a dependency is not well; everybody else learns states and codes alone. */
+enum details {
+    DETAILS_ALWAYS = 0, /* everybody */
+    DETAILS_LOCAL,      /* this machine, the networks named, and who shows the token */
+    DETAILS_NEVER,      /* who shows the token */
+};
+
 struct config {
     atomic_uint refs;
     char *path;
@@ -81,6 +89,11 @@ struct config {
     int64_t workers;
     int64_t unhealthy_status;
     int64_t shutdown_delay_ms;
+    enum details details;
+    struct units_network *details_for; /* `details_for_count` of them */
+    size_t details_for_count;
+    char *details_token_file;
+    char *details_token;          /* what it held; never shown; NULL: none */
     char *nameservers;            /* comma-separated, for engine_new(); NULL: the system's */
     struct target_conf **targets; /* in the order of the file */
     struct target_conf **by_name; /* the same, sorted, for config_find_target() */

@@ -39,6 +39,7 @@ struct moment {
     int64_t now_wall_ms;
     int64_t beat_mono_ms; /* the checker loop's last beat */
     bool stopping;        /* shutdown has begun */
+    bool withhold;        /* the reader is told states, but not why (`details`) */
 };
 #define HEARTBEAT_LIMIT_MS 5000
 

@@ -34,6 +34,18 @@ int units_parse_address(const char *text, uint16_t default_port, struct sockaddr
 /* "127.0.0.1:8000" or "[::1]:8000". */
 void units_format_address(struct strbuf *b, const struct sockaddr *addr);
 
+/* A network of addresses, RFC 4632 section 3.1 and RFC 4291 section 2.3. */
+struct units_network {
+    int family; /* AF_INET or AF_INET6 */
+    unsigned char prefix[16];
+    unsigned prefix_bits;
+};
+/* "10.0.0.0/8", "fd00::/8", or an address alone; no names. Bits behind the prefix must be 0. */
+int units_parse_network(const char *text, struct units_network *ret_network) MUST_CHECK;
+/* True if the address (AF_INET or AF_INET6, without IPv4-mapped ones; others are nowhere) lies in
+ * it. */
+bool units_network_has(const struct units_network *network, const struct sockaddr *addr);
+
 /* The word of `words` (NULL-terminated) nearest to `word`, at most 2 edits away (Damerau), or
  * NULL. For "did you mean". */
 const char *units_nearest_word(const char *word, const char *const *words);

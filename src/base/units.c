@@ -148,6 +148,58 @@ int units_parse_address(const char *text, uint16_t default_port, struct sockaddr
     return 0;
 }
 
+static bool network_bit(const unsigned char *bytes, unsigned i)
+{
+    return (bytes[i / 8] >> (7 - i % 8) & 1) != 0;
+}
+
+int units_parse_network(const char *text, struct units_network *ret_network)
+{
+    size_t len = strcspn(text, "/");
+    char numeric[INET6_ADDRSTRLEN];
+    struct units_network n = {.family = memchr(text, ':', len) != NULL ? AF_INET6 : AF_INET};
+    unsigned all_bits = n.family == AF_INET6 ? 128 : 32;
+    uint64_t bits = all_bits;
+
+    if (len >= sizeof numeric)
+        return -EINVAL;
+    memcpy(numeric, text, len);
+    numeric[len] = '\0';
+    if (inet_pton(n.family, numeric, n.prefix) != 1)
+        return -EINVAL;
+    if (text[len] == '/') {
+        int err = units_parse_digits(text + len + 1, strlen(text + len + 1), &bits);
+        if (err != 0)
+            return err;
+        if (bits > all_bits)
+            return -ERANGE;
+    }
+    n.prefix_bits = (unsigned)bits;
+    for (unsigned i = n.prefix_bits; i < all_bits; i++) {
+        if (network_bit(n.prefix, i))
+            return -EINVAL;
+    }
+    *ret_network = n;
+    return 0;
+}
+
+bool units_network_has(const struct units_network *network, const struct sockaddr *addr)
+{
+    const unsigned char *bytes;
+
+    if (addr->sa_family != network->family)
+        return false;
+    if (addr->sa_family == AF_INET6)
+        bytes = ((const struct sockaddr_in6 *)addr)->sin6_addr.s6_addr;
+    else
+        bytes = (const unsigned char *)&((const struct sockaddr_in *)addr)->sin_addr;
+    for (unsigned i = 0; i < network->prefix_bits; i++) {
+        if (network_bit(bytes, i) != network_bit(network->prefix, i))
+            return false;
+    }
+    return true;
+}
+
 void units_format_address(struct strbuf *b, const struct sockaddr *addr)
 {
     char numeric[INET6_ADDRSTRLEN] = "?";

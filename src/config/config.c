@@ -152,6 +152,8 @@ struct config *config_unref(struct config *config)
     free(config->files);
     keys_free(rows_top, config);
     free(config->nameservers);
+    free(config->details_for);
+    config->details_token = secret_free(config->details_token);
     free(config->path);
     free(config);
     return NULL;

@@ -19,6 +19,9 @@
 /* In the order of enum importance. */
 static const char *const importance_words[] = {"required", "optional", "info", NULL};
 
+/* In the order of enum details. */
+static const char *const details_words[] = {"always", "local", "never", NULL};
+
 const struct key_row rows_top[] = {
     {.name = "name",
      .type = KEY_STRING,
@@ -50,6 +53,21 @@ const struct key_row rows_top[] = {
      .max = HOUR,
      .default_text = "0",
      .sentence = "How long requests are still answered (\"shutting down\") after SIGTERM."},
+    {.name = "details",
+     .type = KEY_ENUM,
+     .offset = offsetof(struct config, details),
+     .words = details_words,
+     .default_text = "local",
+     .sentence = "Who is told why a dependency is not well; others learn states and codes alone. "
+                 "always: everybody; local: this machine and details_for; never: nobody; and who "
+                 "shows the token, in any case."},
+    {.name = "details_token_file",
+     .type = KEY_STRING,
+     .offset = offsetof(struct config, details_token_file),
+     .min = 1,
+     .max = FILE_NAME_MAX_BYTES,
+     .sentence = "The file that holds a bearer token (Authorization: Bearer ...) whose bearer is "
+                 "told everything; read when the configuration is."},
     {.name = "defaults",
      .type = KEY_GROUP,
      .sentence = "Any setting of a dependency but name, url and exec, for all."},
@@ -75,6 +93,13 @@ const struct key_row rows_addresses[] = {
      .max = 255,
      .shown_default = "the system's",
      .sentence = "DNS servers to ask, numeric addresses; port 53 unless one is given."},
+    {.name = "details_for",
+     .type = KEY_TEXT_LIST,
+     .offset = offsetof(struct address_texts, details_for),
+     .min = 1,
+     .max = 255,
+     .sentence = "Networks that are told as much as this machine, like \"10.0.0.0/8\" or "
+                 "\"fd00::/8\"."},
     KEYS_END,
 };
 

@@ -12,6 +12,7 @@
 struct address_texts {
     char *listen;
     char *nameservers;
+    char *details_for;
 };
 
 extern const struct key_row rows_top[];       /* into struct config */

@@ -18,6 +18,7 @@
 
 #define DNS_PORT 53
 #define ADDRESS_SHOWN_BYTES 60
+#define WHY_MAX_BYTES 2048
 
 static void tell(void *arg, const config_setting_t *setting, const char *sentence)
 {
@@ -214,6 +215,61 @@ static void read_nameservers(struct loader *l, const config_setting_t *at, char 
         l->no_memory = true;
 }
 
+static void add_network(struct loader *l, const config_setting_t *at, const char *text)
+{
+    struct config *config = l->config;
+    struct units_network *network = &config->details_for[config->details_for_count];
+
+    if (units_parse_network(text, network) == 0)
+        config->details_for_count++;
+    else
+        tell_address(l, at, text,
+                     "must be a network without bits behind its prefix, like \"10.0.0.0/8\" or "
+                     "\"fd00::/8\", or an address");
+}
+
+static void read_details_for(struct loader *l, const config_setting_t *at, char *texts)
+{
+    char *rest = texts;
+    size_t count = 1;
+
+    if (texts == NULL || texts[0] == '\0')
+        return;
+    for (const char *p = texts; *p != '\0'; p++)
+        count += *p == '\n';
+    l->config->details_for = calloc(count, sizeof l->config->details_for[0]);
+    if (l->config->details_for == NULL) {
+        l->no_memory = true;
+        return;
+    }
+    for (unsigned i = 0; rest != NULL; i++) {
+        const char *text = strsep(&rest, "\n");
+        add_network(l, element_at(at, i), text);
+    }
+}
+
+static void read_details_token(struct loader *l, const config_setting_t *at)
+{
+    struct config *config = l->config;
+    struct strbuf why;
+
+    if (config->details_token_file == NULL)
+        return;
+    char *path = source_resolve(&l->source, config->details_token_file);
+    if (path == NULL) {
+        l->no_memory = true;
+        return;
+    }
+    strbuf_init(&why, WHY_MAX_BYTES);
+    int err = secret_read_file("details_token_file", path, &why, &config->details_token);
+    if (err == -ENOMEM)
+        l->no_memory = true;
+    else if (err != 0)
+        faults_add(&l->faults, at, "%s", why.data);
+    strbuf_done(&why);
+    free(path);
+}
+
 void top_read(struct loader *l, const config_setting_t *root)
 {
     struct address_texts texts = {0};
@@ -230,6 +286,8 @@ void top_read(struct loader *l, const config_setting_t *root)
         settle_name(l, root);
         read_listen(l, config_setting_get_member(root, "listen"), texts.listen);
         read_nameservers(l, config_setting_get_member(root, "nameservers"), texts.nameservers);
+        read_details_for(l, config_setting_get_member(root, "details_for"), texts.details_for);
+        read_details_token(l, config_setting_get_member(root, "details_token_file"));
     }
     keys_free(rows_addresses, &texts);
 }

@@ -22,9 +22,11 @@ struct body;
 
 enum body_kind {
     BODY_JSON = 0,
+    BODY_JSON_WITHHELD, /* without reasons, as BODY_TEXT_WITHHELD */
+    BODY_TEXT_WITHHELD,
     BODY_METRICS, /* the part about the dependencies */
 };
-#define BODY_KIND_COUNT 2
+#define BODY_KIND_COUNT 4
 
 /* The places in a snapshot where its bodies are kept, BODY_KIND_COUNT of them. */
 struct body_slots {

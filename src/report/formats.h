@@ -13,8 +13,9 @@ struct strbuf;
 /* Room for a reason that depends on the moment. */
 #define RENDER_REASON_BYTES 64
 
-/* Why a dependency in that state is not well, for people; "" when it is up. Lies in the row or in
- * `room`. */
+/* Why a dependency in that state is not well, for people; "" when it is up; RENDER_WITHHELD to who
+ * is not told. Lies in the row or in `room`. */
+#define RENDER_WITHHELD "reason withheld"
 const char *render_reason(const struct target_view *v, enum target_state state,
                           const struct moment *m, char room[RENDER_REASON_BYTES]);
 /* What follows a reason in the texts: "", " (optional)" or " (info)". */

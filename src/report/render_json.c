@@ -98,13 +98,16 @@ static enum verdict state_status(enum target_state state)
 static void add_last_check(const struct target_view *v, const struct moment *m, body_place *place,
                            struct strbuf *out)
 {
-    add_token("outcome", outcome_token(v->outcome), out);
+    if (!m->withhold)
+        add_token("outcome", outcome_token(v->outcome), out);
     strbuf_addc(out, ',');
     add_ms("observedValue", v->total_us, out);
     add_token("observedUnit", "ms", out);
     add_time("time", v->checked_wall_ms, out);
     strbuf_adds(out, ",\"checkedAgoMs\":");
     body_add_age(v, m, place, out);
+    if (m->withhold)
+        return;
     strbuf_adds(out, ",\"phases\":{");
     for (int i = 0; i < PROBE_PHASE_COUNT; i++) {
         if (i > 0)
@@ -135,6 +138,10 @@ static void add_row(const struct target_view *v, const struct moment *m, body_pl
     if (reason[0] != '\0') {
         strbuf_adds(out, ",\"output\":");
         strbuf_add_json(out, reason);
+    }
+    if (m->withhold) {
+        strbuf_adds(out, "}]");
+        return;
     }
     if (state == TARGET_UP && v->reason[0] != '\0') {
         strbuf_adds(out, ",\"note\":");
@@ -202,7 +209,8 @@ static void add_health(const struct snapshot *s, const struct moment *m, const s
 void render_json(const struct snapshot *s, const struct moment *m, const struct reading *r,
                  struct strbuf *out)
 {
-    if (!r->as_published || !body_add(s, BODY_JSON, add_health, m, r, out))
+    enum body_kind kind = m->withhold ? BODY_JSON_WITHHELD : BODY_JSON;
+    if (!r->as_published || !body_add(s, kind, add_health, m, r, out))
         add_health(s, m, r, NULL, out);
 }
 

@@ -6,6 +6,7 @@
 
 #include <healthsvc/config.h>
 #include <healthsvc/strbuf.h>
+#include "report/body.h"
 #include "report/formats.h"
 
 #include <inttypes.h>
@@ -14,6 +15,8 @@
 const char *render_reason(const struct target_view *v, enum target_state state,
                           const struct moment *m, char room[RENDER_REASON_BYTES])
 {
+    if (m->withhold && state != TARGET_UP)
+        return RENDER_WITHHELD;
     switch (state) {
     case TARGET_UP:
         return "";
@@ -67,7 +70,8 @@ static void add_row(const struct target_view *v, const struct moment *m, struct 
         status = "OK";
     else if (state == TARGET_DEGRADED)
         status = "Warning";
-    add_line(v->conf->name, status, render_reason(v, state, m, room), render_suffix(v), out);
+    const char *reason = m->withhold ? "" : render_reason(v, state, m, room);
+    add_line(v->conf->name, status, reason, render_suffix(v), out);
 }
 
 static const char *verdict_word(enum verdict v)
@@ -98,15 +102,29 @@ void render_text(const struct snapshot *s, const struct moment *m, const struct 
         add_row(snapshot_row(s, i), m, out);
 }
 
+/* What was published is for those who are told everything; the other body is made on demand. */
+static void add_withheld(const struct snapshot *s, const struct moment *m, const struct reading *r,
+                         body_place *places, struct strbuf *out)
+{
+    (void)places;
+    render_text(s, m, r, out);
+}
+
+static void add_text(const struct snapshot *s, const struct moment *m, const struct reading *r,
+                     struct strbuf *out)
+{
+    if (r->as_published && !m->withhold)
+        snapshot_add_text(s, out);
+    else if (!r->as_published || !body_add(s, BODY_TEXT_WITHHELD, add_withheld, m, r, out))
+        render_text(s, m, r, out);
+}
+
 void render_health(const struct snapshot *s, const struct moment *m, const struct reading *r,
                    enum render_format format, struct strbuf *out)
 {
     switch (format) {
     case RENDER_TEXT:
-        if (r->as_published)
-            snapshot_add_text(s, out);
-        else
-            render_text(s, m, r, out);
+        add_text(s, m, r, out);
         break;
     case RENDER_JSON:
         render_json(s, m, r, out);

@@ -10,6 +10,7 @@
 
 #include <healthsvc/keys.h>
 #include <healthsvc/strbuf.h>
+#include <healthsvc/units.h>
 
 #include "../testing.h"
 #include "fake_schemes.h"
@@ -554,6 +555,37 @@ TEST(reads_secrets)
     write_bytes("pw_max", longest, 4097);
     struct config *config = load_good(DEP("password_file = \"pw_max\";"));
     EXPECT_INT(strlen(config->targets[0]->secret), 4096);
+    config_unref(config);
+}
+
+TEST(who_is_told_details)
+{
+    static const struct fault_case cases[] = {
+        {"details = \"nobody\";", "1: 'details' is \"nobody\", must be one of \"always\", "
+                                  "\"local\", \"never\""},
+        {"details_for = [ \"10.0.0.0/8\",\n\"10.0.0.1/8\", \"::/0\", \"x\" ];",
+         "2: 'details_for' is \"10.0.0.1/8\": must be a network without bits behind its prefix, "
+         "like \"10.0.0.0/8\" or \"fd00::/8\", or an address\n"
+         "2: 'details_for' is \"x\": must be a network without bits behind its prefix, like "
+         "\"10.0.0.0/8\" or \"fd00::/8\", or an address"},
+        {"details_token_file = \"no\";",
+         "1: 'details_token_file': no cannot be read: No such file or directory"},
+    };
+    EXPECT_FAULTS(cases);
+    struct config *config = load_good("");
+    EXPECT_INT(config->details, DETAILS_LOCAL);
+    EXPECT_INT(config->details_for_count, 0);
+    EXPECT_STR(config->details_token, NULL);
+    config_unref(config);
+    write_file("token", SECRET "\n");
+    config = load_good("details = \"never\"; details_token_file = \"token\";\n"
+                       "details_for = [ \"10.0.0.0/8\", \"fd00::/8\" ];");
+    EXPECT_INT(config->details, DETAILS_NEVER);
+    EXPECT_STR(config->details_token, SECRET);
+    if (EXPECT_INT(config->details_for_count, 2)) {
+        EXPECT_INT(config->details_for[0].prefix_bits, 8);
+        EXPECT_INT(config->details_for[1].family, AF_INET6);
+    }
     config_unref(config);
 }
 
@@ -1248,6 +1280,7 @@ int main(void)
     RUN(times_hold_together);
     RUN(secret_faults);
     RUN(reads_secrets);
+    RUN(who_is_told_details);
     RUN(an_empty_file_is_a_configuration);
     RUN(reads_the_top_level);
     RUN(reads_urls);

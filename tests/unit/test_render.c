@@ -580,6 +580,51 @@ static void *render_all(void *arg)
 }
 
 /* All ask first: one body is kept, the others are thrown away, and everyone reads the same. */
+/* No word of why, in any format, whatever is wrong; states and names stay. */
+TEST(reasons_are_withheld)
+{
+    static const char *const secrets[] = {"refused",     "certificate", "name servers", "dns",
+                                          "not checked", "stale:",      "phases",       "note"};
+    fixture_trouble();
+    fixture_set(TRIPS, TARGET_UP, OUTCOME_OK, "alive, authentication required");
+    struct snapshot *s = fixture_snapshot(FIXTURE_COUNT);
+    struct moment m = fixture_moment(0), told = fixture_moment(0), later = fixture_moment(60000);
+    m.withhold = later.withhold = true;
+    struct strbuf all;
+    strbuf_init(&all, LIMIT_BYTES);
+    for (int round = 0; round < 2; round++) { /* the second from what is kept */
+        EXPECT_STR(health(s, &m, RENDER_TEXT),
+                   "gateway status: Error\nDependencies:\ntrips status: OK\n"
+                   "airports status: Error\nbroker status: Warning\ndisk status: Error\n");
+        strbuf_adds(&all, body.data);
+        EXPECT_HAS(health(s, &m, RENDER_JSON), "\"output\":\"airports: reason withheld\"");
+        EXPECT_HAS(body.data, "\"status\":\"fail\",\"state\":\"down\"");
+        strbuf_adds(&all, body.data);
+        /* Those who are told everything get what is kept for them. */
+        EXPECT_HAS(health(s, &told, RENDER_JSON), "connection refused");
+        EXPECT_HAS(health(s, &told, RENDER_TEXT), "connection refused");
+    }
+    strbuf_adds(&all, health(s, &later, RENDER_TEXT));
+    strbuf_adds(&all, health(s, &later, RENDER_JSON));
+    for (int row = 0; row < FIXTURE_COUNT; row++) {
+        strbuf_adds(&all, dependency(s, &m, (enum fixture_row)row, RENDER_TEXT));
+        strbuf_adds(&all, dependency(s, &m, (enum fixture_row)row, RENDER_JSON));
+    }
+    EXPECT_STR(readyz(s, &m, false, false),
+               "[+]trips ok\n[-]airports failed: reason withheld\n[+]broker ok\n"
+               "[-]disk failed: reason withheld (info)\nreadyz check failed\n");
+    EXPECT_INT(strbuf_error(&all), 0);
+    for (size_t i = 0; i < sizeof secrets / sizeof *secrets; i++) {
+        if (!EXPECT(strstr(all.data, secrets[i]) == NULL))
+            printf("# '%s' is in %s\n", secrets[i], all.data);
+    }
+    /* What is the service's own to say is no secret. */
+    m.stopping = true;
+    EXPECT_HAS(health(s, &m, RENDER_TEXT), "gateway status: Error. shutting down\n");
+    strbuf_done(&all);
+    snapshot_unref(s);
+}
+
 TEST(first_demand_by_many_at_once)
 {
     enum {
@@ -633,6 +678,7 @@ int main(void)
     RUN(readyz_when_ready);
     RUN(readyz_when_not_ready);
     RUN(readyz_before_and_after_the_first_outcome);
+    RUN(reasons_are_withheld);
     RUN(first_demand_by_many_at_once);
     strbuf_done(&body);
     return testing_end();

@@ -12,19 +12,34 @@
 
 /* Those whose value in the file is an example, because the default is none that could be written. */
 static const char *const examples[] = {
-    "name",           "nameservers",
-    "host",           "headers",
-    "body",           "expect_headers",
-    "expect_body",    "expect_json",
-    "script",         "user",
-    "ca_file",        "password_file",
-    "password_env",   "password_credential",
-    "key_file",       "cert_file",
-    "server_name",    "expect_status = (",
-    "max_file_age",   "match",
-    "expect_records", "max_offset",
-    "service",        "authority",
-    "client_id",      NULL,
+    "name",
+    "nameservers",
+    "host",
+    "headers",
+    "body",
+    "expect_headers",
+    "expect_body",
+    "expect_json",
+    "script",
+    "user",
+    "ca_file",
+    "password_file",
+    "password_env",
+    "password_credential",
+    "key_file",
+    "cert_file",
+    "server_name",
+    "expect_status = (",
+    "max_file_age",
+    "match",
+    "expect_records",
+    "max_offset",
+    "service",
+    "authority",
+    "client_id",
+    "details_for",
+    "details_token_file",
+    NULL,
 };
 
 static struct strbuf shipped, told;
@@ -35,20 +50,32 @@ static void tell(void *arg, const char *text)
     strbuf_addf(&told, "%s\n", text);
 }
 
-static struct config *load_text(const char *text)
+static void write_file(const char *path, const char *text)
 {
-    char path[] = "/tmp/healthsvc-test-XXXXXX";
-    int fd = mkstemp(path);
-    FILE *file = fd >= 0 ? fdopen(fd, "w") : NULL;
-    struct config *config = NULL;
-    strbuf_clear(&told);
+    FILE *file = fopen(path, "w");
     if (!EXPECT(file != NULL))
-        return NULL;
+        return;
     EXPECT(fputs(text, file) >= 0);
     EXPECT(fclose(file) == 0);
+}
+
+/* In a folder of its own, beside the files that its examples name. */
+static struct config *load_text(const char *text)
+{
+    char folder[] = "/tmp/healthsvc-test-XXXXXX", path[64], token[64];
+    struct config *config = NULL;
+    strbuf_clear(&told);
+    if (!EXPECT(mkdtemp(folder) != NULL))
+        return NULL;
+    (void)snprintf(path, sizeof path, "%s/health.conf", folder);
+    (void)snprintf(token, sizeof token, "%s/details-token", folder);
+    write_file(path, text);
+    write_file(token, "secret\n");
     EXPECT((config_load(path, tell, NULL, &config) == 0) == (config != NULL));
     EXPECT_STR(told.data, "");
     unlink(path);
+    unlink(token);
+    EXPECT_INT(rmdir(folder), 0);
     return config;
 }
 

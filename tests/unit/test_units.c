@@ -250,6 +250,51 @@ TEST(hashes_alike_everywhere)
     EXPECT(units_hash64("\xff") != units_hash64("\x7f"));
 }
 
+TEST(networks)
+{
+    static const struct {
+        const char *text;
+        int err;
+        const char *inside, *outside;
+    } cases[] = {
+        {"10.0.0.0/8", 0, "10.255.0.1:0", "11.0.0.0:0"},
+        {"192.168.4.0/23", 0, "192.168.5.255:0", "192.168.6.0:0"},
+        {"127.0.0.1", 0, "127.0.0.1:0", "127.0.0.2:0"},
+        {"127.0.0.1/32", 0, "127.0.0.1:9", "[::1]:0"},
+        {"0.0.0.0/0", 0, "255.1.2.3:0", "[::]:0"},
+        {"fd00::/8", 0, "[fdff::1]:0", "[fe00::]:0"},
+        {"fe80::/10", 0, "[febf::]:0", "[fec0::]:0"},
+        {"::1", 0, "[::1]:0", "[::2]:0"},
+        {"::/0", 0, "[ffff::]:0", "0.0.0.0:0"},
+        {"10.0.0.5/8", -EINVAL, NULL, NULL},
+        {"fd00::1/64", -EINVAL, NULL, NULL},
+        {"10.0.0.0/33", -ERANGE, NULL, NULL},
+        {"::/129", -ERANGE, NULL, NULL},
+        {"10.0.0.0/", -EINVAL, NULL, NULL},
+        {"10.0.0.0/8 ", -EINVAL, NULL, NULL},
+        {"10.0.0/8", -EINVAL, NULL, NULL},
+        {"/8", -EINVAL, NULL, NULL},
+        {"", -EINVAL, NULL, NULL},
+        {"[::1]/128", -EINVAL, NULL, NULL},
+        {"localhost", -EINVAL, NULL, NULL},
+        {"0000:0000:0000:0000:0000:0000:0000:0000:0000:0000/8", -EINVAL, NULL, NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct units_network n;
+        struct sockaddr_storage addr;
+        socklen_t len;
+        printf("# %s\n", cases[i].text);
+        if (!EXPECT_INT(units_parse_network(cases[i].text, &n), cases[i].err) || cases[i].err != 0)
+            continue;
+        EXPECT_INT(units_parse_address(cases[i].inside, 0, &addr, &len), 0);
+        EXPECT(units_network_has(&n, (const struct sockaddr *)&addr));
+        EXPECT_INT(units_parse_address(cases[i].outside, 0, &addr, &len), 0);
+        EXPECT(!units_network_has(&n, (const struct sockaddr *)&addr));
+        addr = (struct sockaddr_storage){.ss_family = AF_UNIX};
+        EXPECT(!units_network_has(&n, (const struct sockaddr *)&addr));
+    }
+}
+
 int main(void)
 {
     RUN(parses_integers);
@@ -260,5 +305,6 @@ int main(void)
     RUN(formats_what_is_no_address);
     RUN(finds_the_nearest_word);
     RUN(hashes_alike_everywhere);
+    RUN(networks);
     return testing_end();
 }
