@@ -5,9 +5,8 @@
  *
  * Stopping. mg_stop() drops answers under way, forgets to close what is in its queue, and waits
  * up to 2 s for its acceptor and for workers with an idle connection. So it is called when nothing
- * is left: the socket is shut down, every connection is told that no more requests will come, and
- * their descriptors are watched until none is open: they, unlike a count in callbacks, include the
- * queue.
+ * is left: nothing more is accepted, every connection is told that no more requests will come, and
+ * the listener, which knows those in the queue too, is asked until none is open.
  */
 #include "web/context.h"
 
@@ -31,6 +30,7 @@
 #include <healthsvc/units.h>
 
 #include "web/listener.h"
+#include "web/peer.h"
 #include "web/reply.h"
 #include "web/routes.h"
 
@@ -39,8 +39,8 @@
 
 /* Accepted connections that wait for a worker; their requests are here already. */
 #define QUEUE_LENGTH 128
-/* The listener (ours, and CivetWeb's) and the connection just accepted. */
-#define OWN_DESCRIPTORS 3
+/* The listener's own and CivetWeb's, and the connection just accepted. */
+#define OWN_DESCRIPTORS 5
 #define LIBRARY_LOG_PAUSE_MS 10000
 /* Longer than an answer may take: a client that does not read is cut after the request timeout. */
 #define STOP_LIMIT_MS 5000
@@ -55,11 +55,14 @@ struct web_context {
     char *address;
 };
 
+static _Thread_local bool heard; /* the connection that this worker serves has asked */
+
 /* The acceptor waits here until its socket has been exchanged. */
 static void *on_init_thread(const struct mg_context *mg, int thread_type)
 {
     struct web_context *c = mg_get_user_data(mg);
     if (thread_type == ACCEPTOR_THREAD) {
+        listener_serve_thread(&c->listener);
         while (sem_wait(&c->gate) != 0) /* EINTR */
             continue;
     } else {
@@ -76,9 +79,14 @@ static void on_exit_thread(const struct mg_context *mg, int thread_type, void *t
         reply_thread_done();
 }
 
+static struct web_context *context_of(const struct mg_connection *conn)
+{
+    return mg_get_user_context_data(conn);
+}
+
 static void count_busy(const struct mg_connection *conn, int change)
 {
-    struct web_shared *shared = mg_get_user_context_data(conn);
+    struct web_shared *shared = &context_of(conn)->shared;
     atomic_fetch_add_explicit(&shared->busy, change, memory_order_relaxed);
     atomic_fetch_add_explicit(&stats.workers_busy, change, memory_order_relaxed);
 }
@@ -86,8 +94,29 @@ static void count_busy(const struct mg_connection *conn, int change)
 static int on_init_connection(const struct mg_connection *conn, void **conn_data)
 {
     (void)conn_data;
+    heard = false;
+    peer_forget();
     count_busy(conn, 1);
     return 0;
+}
+
+static void note_heard(const struct mg_connection *conn)
+{
+    if (!heard)
+        listener_heard(&context_of(conn)->listener, peer_descriptor(mg_get_request_info(conn)));
+    heard = true;
+}
+
+static int on_begin_request(struct mg_connection *conn)
+{
+    note_heard(conn);
+    return routes_begin_request(conn);
+}
+
+static int on_http_error(struct mg_connection *conn, int status, const char *message)
+{
+    note_heard(conn);
+    return routes_http_error(conn, status, message);
 }
 
 static void on_connection_closed(const struct mg_connection *conn)
@@ -114,8 +143,8 @@ static int on_log_message(const struct mg_connection *conn, const char *message)
 }
 
 static const struct mg_callbacks callbacks = {
-    .begin_request = routes_begin_request,
-    .http_error = routes_http_error,
+    .begin_request = on_begin_request,
+    .http_error = on_http_error,
     .log_message = on_log_message,
     .init_thread = on_init_thread,
     .exit_thread = on_exit_thread,
@@ -165,16 +194,13 @@ static int start_library(struct web_context *c, int64_t workers, struct strbuf *
 
 static int take_over(struct web_context *c, struct strbuf *why)
 {
-    bool reached = true;
     struct mg_server_port port;
     int rc = mg_get_server_ports(c->mg, 1, &port) == 1 ? 0 : -EPROTO;
     if (rc == 0)
         rc = listener_install(&c->listener, (uint16_t)port.port);
     sem_post(&c->gate);
     if (rc == 0)
-        rc = listener_prove(&c->listener, c->shared.proof_path, &reached);
-    if (!reached)
-        log_warning("%s cannot be reached from this machine, serving it untried", c->address);
+        rc = listener_prove(&c->listener, c->shared.proof_path);
     if (rc < 0)
         strbuf_addf(why, "cannot serve %s: the web server does not answer: %s", c->address,
                     strerror(-rc));
@@ -211,7 +237,8 @@ int web_context_start(const struct config_listen *listen, int64_t workers,
     sem_init(&c->gate, 0, 0); /* fails for a value too large only */
     int reserve = workers >= 8 ? (int)(workers / 4) : 1;
     c->shared.keep_limit = (int)workers - reserve;
-    rc = listener_open(&c->listener, (const struct sockaddr *)&listen->addr, listen->addr_len);
+    rc = listener_open(&c->listener, (const struct sockaddr *)&listen->addr, listen->addr_len,
+                       (size_t)workers + QUEUE_LENGTH + 1);
     if (rc < 0) {
         strbuf_addf(why, "cannot listen on %s: %s", listen->text, strerror(-rc));
         goto fail;
@@ -248,12 +275,17 @@ bool web_context_has_waiting(const struct web_context *c)
     return listener_waiting(&c->listener);
 }
 
+bool web_context_has_unheard(struct web_context *c)
+{
+    return listener_has_unheard(&c->listener);
+}
+
 bool web_context_has_busy(const struct web_context *c)
 {
     return atomic_load_explicit(&c->shared.busy, memory_order_relaxed) > 0;
 }
 
-static void wait_until_empty(const struct web_context *c)
+static void wait_until_empty(struct web_context *c)
 {
     static const struct timespec tick = {.tv_nsec = STOP_TICK_MS * 1000000L};
     int64_t limit_mono_ms = clock_mono_ms() + STOP_LIMIT_MS;

@@ -29,6 +29,8 @@ const char *web_context_address(const struct web_context *c);
 void web_context_drain(struct web_context *c);
 /* True while connections wait to be accepted. */
 bool web_context_has_waiting(const struct web_context *c);
+/* True while connections that were accepted have not asked for anything yet. */
+bool web_context_has_unheard(struct web_context *c);
 /* True while connections are being served, idle ones included. */
 bool web_context_has_busy(const struct web_context *c);
 /* Second: refuse clients, end the idle connections, let answers under way finish (bounded), free.

@@ -1,11 +1,22 @@
 /*
+ * CivetWeb polls one descriptor, and calls accept() on it when it is readable. Here that descriptor
+ * is an epoll of the real socket and of an eventfd, and accept() is the one below: the executable
+ * defines the name, so the library's calls come here, whether it is linked shared or static. Threads
+ * that are no acceptor of ours get what they would have got.
+ *
+ * What that gives: the acceptor can be woken (it would sleep for up to 2 s), be given a connection
+ * that never was on the network (the proof that it answers), stop accepting at an exact point,
+ * and leave a socket that others listen on as well as it is; it never spins when descriptors are
+ * short; every connection is known from its accept() on, CivetWeb's queue included; and CivetWeb is told
+ * who asks (peer.h).
+ *
+ * CivetWeb does not say when it closes a connection that has asked for nothing, so a descriptor in
+ * the list may have become something else: it is that connection if it has its cookie. It may be
+ * closed at any moment, too, so it is duplicated before it is shut down.
+ *
  * The descriptor that CivetWeb polls stays the same number; dup3() changes what is behind it. The
  * acceptor must not be in poll() then: Linux looks a number up again when poll() wakes, but does
- * not wait anew for what it finds, so it would sleep on, deaf, for up to 2 s.
- *
- * A listening socket that is shut down refuses clients and makes poll() return at once. The
- * acceptor then turns without rest until mg_stop(), which is a matter of milliseconds, and needs
- * no waking.
+ * not wait anew for what it finds, so it would sleep on, deaf.
  *
  * TCP_DEFER_ACCEPT: the kernel gives a connection out when its first bytes are here, so silent
  * clients occupy no worker. After the time asked for it gives them out nevertheless, whatever the
@@ -15,11 +26,6 @@
  * worker for the request timeout, once), but lets them fill the kernel's table of half-open
  * connections (as long as the backlog) with less effort; past it, SYN cookies give connections
  * out at once. A minute is longer than a load balancer keeps an unused connection.
- *
- * Connections are found by what the kernel says of our own descriptors: CivetWeb does not tell
- * them, nor how many it has queued. A descriptor found may be closed and used anew by another
- * thread at any moment, so each is duplicated first, and it is the duplicate that is examined
- * and shut down.
  */
 #include "web/listener.h"
 
@@ -31,16 +37,35 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <healthsvc/clock.h>
 #include <healthsvc/units.h>
 
+#include "web/peer.h"
+
 #define DEFER_ACCEPT_S 60
 #define BACKLOG 1024
-#define REACH_LIMIT_MS 2000
 #define ANSWER_LIMIT_MS 5000
+/* Between two attempts that gave no connection: for want of descriptors, or at the end. */
+#define ACCEPT_PAUSE_MS 5
+
+static _Thread_local struct listener *acceptors; /* what this thread accepts for; NULL: nothing */
+
+static void lock(struct listener *l) ACQUIRE(l->lock) NO_THREAD_SAFETY_ANALYSIS
+{
+    pthread_mutex_lock(&l->lock.mutex);
+}
+
+static void unlock(struct listener *l) RELEASE(l->lock) NO_THREAD_SAFETY_ANALYSIS
+{
+    pthread_mutex_unlock(&l->lock.mutex);
+}
 
 static int set_option(int fd, int level, int option, int value)
 {
@@ -53,6 +78,8 @@ static int close_fd(int fd)
         close(fd);
     return -1;
 }
+
+/* ---- opening ---- */
 
 static int bind_and_listen(int fd, const struct sockaddr *addr, socklen_t addr_len)
 {
@@ -69,86 +96,195 @@ static int bind_and_listen(int fd, const struct sockaddr *addr, socklen_t addr_l
     return rc;
 }
 
-int listener_open(struct listener *l, const struct sockaddr *addr, socklen_t addr_len)
+static int watch(const struct listener *l, int fd)
 {
-    *l = (struct listener){.sock = -1, .place = -1};
-    l->sock = socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct epoll_event event = {.events = EPOLLIN};
+    return epoll_ctl(l->events, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
+}
+
+static int prepare_events(struct listener *l)
+{
+    l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    l->events = epoll_create1(EPOLL_CLOEXEC);
+    if (l->wake < 0 || l->events < 0)
+        return -errno;
+    int rc = watch(l, l->wake);
+    return rc == 0 ? watch(l, l->sock) : rc;
+}
+
+int listener_open(struct listener *l, const struct sockaddr *addr, socklen_t addr_len,
+                  size_t room) NO_THREAD_SAFETY_ANALYSIS
+{
+    *l = (struct listener){
+        .sock = -1, .wake = -1, .events = -1, .place = -1, .handed = -1, .room = room};
+    pthread_mutex_init(&l->lock.mutex, NULL);
+    l->connections = calloc(room, sizeof *l->connections);
+    if (l->connections == NULL)
+        return -ENOMEM;
+    l->sock = socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (l->sock < 0)
         return -errno;
     int rc = bind_and_listen(l->sock, addr, addr_len);
+    if (rc == 0)
+        rc = prepare_events(l);
     if (rc < 0)
         return rc;
     socklen_t len = sizeof l->addr;
     return getsockname(l->sock, (struct sockaddr *)&l->addr, &len) == 0 ? 0 : -errno;
 }
 
-void listener_done(struct listener *l)
+void listener_done(struct listener *l) NO_THREAD_SAFETY_ANALYSIS
 {
+    l->events = close_fd(l->events);
+    l->wake = close_fd(l->wake);
     l->sock = close_fd(l->sock);
+    l->handed = close_fd(l->handed);
+    free(l->connections);
+    l->connections = NULL;
+    pthread_mutex_destroy(&l->lock.mutex);
 }
 
-/* Calls visit(fd, arg) for each descriptor of this process until it returns true. */
-static int each_descriptor(bool (*visit)(int fd, void *arg), void *arg)
+/* ---- in CivetWeb's place ---- */
+
+/* True if `fd` listens on that port of 127.0.0.1. */
+static bool listens_on(int fd, uint16_t port)
+{
+    struct sockaddr_in addr;
+    socklen_t len = sizeof addr;
+    int listening = 0;
+    socklen_t int_len = sizeof listening;
+    return getsockname(fd, (struct sockaddr *)&addr, &len) == 0 && addr.sin_family == AF_INET &&
+           addr.sin_addr.s_addr == htonl(INADDR_LOOPBACK) && addr.sin_port == htons(port) &&
+           getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &int_len) == 0 && listening != 0;
+}
+
+int listener_install(struct listener *l, uint16_t port)
 {
     DIR *dir = opendir("/proc/self/fd");
     if (dir == NULL)
         return -errno;
     const struct dirent *entry;
-    while ((entry = readdir(dir)) != NULL) {
+    while (l->place < 0 && (entry = readdir(dir)) != NULL) {
         uint64_t fd;
         if (units_parse_digits(entry->d_name, strlen(entry->d_name), &fd) == 0 &&
-            visit((int)fd, arg))
-            break;
+            listens_on((int)fd, port))
+            l->place = (int)fd;
     }
     closedir(dir);
-    return 0;
-}
-
-static bool is_listening(int fd)
-{
-    int listening = 0;
-    socklen_t len = sizeof listening;
-    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening != 0;
-}
-
-static bool local_address(int fd, struct sockaddr_storage *ret_addr)
-{
-    socklen_t len = sizeof *ret_addr;
-    return getsockname(fd, (struct sockaddr *)ret_addr, &len) == 0;
-}
-
-struct search {
-    uint16_t port;
-    int found;
-};
-
-static bool visit_for_port(int fd, void *arg)
-{
-    struct search *search = arg;
-    struct sockaddr_storage addr;
-    const struct sockaddr_in *in = (const struct sockaddr_in *)&addr;
-    if (local_address(fd, &addr) && addr.ss_family == AF_INET &&
-        in->sin_addr.s_addr == htonl(INADDR_LOOPBACK) && in->sin_port == htons(search->port) &&
-        is_listening(fd))
-        search->found = fd;
-    return search->found >= 0;
-}
-
-int listener_install(struct listener *l, uint16_t port)
-{
-    struct search search = {.port = port, .found = -1};
-    int rc = each_descriptor(visit_for_port, &search);
-    if (rc < 0)
-        return rc;
-    if (search.found < 0)
+    if (l->place < 0)
         return -ENOENT;
-    l->place = search.found;
-    return dup3(l->sock, l->place, O_CLOEXEC) >= 0 ? 0 : -errno;
+    return dup3(l->events, l->place, O_CLOEXEC) >= 0 ? 0 : -errno;
 }
 
-static bool wait_ready(int fd, short events, int64_t limit_mono_ms)
+void listener_serve_thread(struct listener *l)
 {
-    struct pollfd p = {.fd = fd, .events = events};
+    acceptors = l;
+}
+
+static uint64_t cookie_of(int fd)
+{
+    uint64_t cookie = 0;
+    socklen_t len = sizeof cookie;
+    return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
+}
+
+static bool is_open(const struct listener_connection *c)
+{
+    return c->cookie != 0 && cookie_of(c->fd) == c->cookie;
+}
+
+static void drop_closed(struct listener *l) REQUIRES(l->lock)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < l->count; i++) {
+        if (is_open(&l->connections[i]))
+            l->connections[kept++] = l->connections[i];
+    }
+    l->count = kept;
+}
+
+/* The place of a descriptor in the list; l->count: it has none. */
+static size_t find_connection(const struct listener *l, int fd) REQUIRES(l->lock)
+{
+    size_t i = 0;
+    while (i < l->count && l->connections[i].fd != fd)
+        i++;
+    return i;
+}
+
+static void note_connection(struct listener *l, int fd) REQUIRES(l->lock)
+{
+    size_t i = find_connection(l, fd); /* what had that number has been closed */
+    l->connections[i] = (struct listener_connection){.cookie = cookie_of(fd), .fd = fd};
+    l->count += i == l->count;
+}
+
+/* The next connection; -1 with errno. */
+static int take_connection(struct listener *l) REQUIRES(l->lock)
+{
+    int fd = l->handed;
+    if (l->count == l->room)
+        drop_closed(l);
+    errno = EAGAIN;
+    if (l->count == l->room || (fd < 0 && l->closed))
+        return -1;
+    if (fd >= 0) {
+        eventfd_t ignored;
+        l->handed = -1;
+        (void)eventfd_read(l->wake, &ignored);
+    } else {
+        fd = accept4(l->sock, NULL, NULL, SOCK_CLOEXEC);
+    }
+    if (fd >= 0)
+        note_connection(l, fd);
+    return fd;
+}
+
+/* accept(), for the whole program. The C library declares it in a way of its own. */
+int listener_accept(int fd, struct sockaddr *addr, socklen_t *addr_len) __asm__("accept");
+
+int listener_accept(int fd, struct sockaddr *addr, socklen_t *addr_len)
+{
+    static const struct timespec rest = {.tv_nsec = ACCEPT_PAUSE_MS * 1000000L};
+    struct listener *l = acceptors;
+    struct sockaddr_in mark;
+    if (l == NULL)
+        return accept4(fd, addr, addr_len, 0);
+    lock(l);
+    int conn = take_connection(l);
+    int err = errno;
+    unlock(l);
+    if (conn < 0) {
+        if (err != ECONNABORTED)
+            nanosleep(&rest, NULL);
+        errno = err;
+        return -1;
+    }
+    peer_mark(conn, &mark);
+    memcpy(addr, &mark, *addr_len < sizeof mark ? *addr_len : sizeof mark);
+    *addr_len = sizeof mark;
+    return conn;
+}
+
+void listener_heard(struct listener *l, int fd)
+{
+    lock(l);
+    size_t i = find_connection(l, fd);
+    if (i < l->count)
+        l->connections[i].heard = true;
+    unlock(l);
+}
+
+/* ---- the proof ---- */
+
+static void wake_acceptor(const struct listener *l)
+{
+    (void)eventfd_write(l->wake, 1);
+}
+
+static bool wait_readable(int fd, int64_t limit_mono_ms)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
     for (;;) {
         int64_t left_ms = limit_mono_ms - clock_mono_ms();
         if (left_ms <= 0)
@@ -156,20 +292,6 @@ static bool wait_ready(int fd, short events, int64_t limit_mono_ms)
         if (poll(&p, 1, (int)left_ms) > 0)
             return true;
     }
-}
-
-/* Connects to our own socket and asks for `path`. False if nothing arrives: an address that this
- * machine may bind but does not have (a floating one), or a packet filter. */
-static bool reach(const struct listener *l, int client, const char *path)
-{
-    char request[128];
-    int64_t limit_mono_ms = clock_mono_ms() + REACH_LIMIT_MS;
-    int len = snprintf(request, sizeof request, "GET %s HTTP/1.0\r\n\r\n", path);
-    if (connect(client, (const struct sockaddr *)&l->addr, sizeof l->addr) != 0 &&
-        errno != EINPROGRESS)
-        return false;
-    return wait_ready(client, POLLOUT, limit_mono_ms) &&
-           send(client, request, (size_t)len, MSG_NOSIGNAL) == len;
 }
 
 /* Reads the beginning of the answer, as much as tells its code. */
@@ -180,7 +302,7 @@ static int read_answer(int client)
     size_t len = 0;
     int64_t limit_mono_ms = clock_mono_ms() + ANSWER_LIMIT_MS;
     while (len < sizeof got) {
-        if (!wait_ready(client, POLLIN, limit_mono_ms))
+        if (!wait_readable(client, limit_mono_ms))
             return -ETIMEDOUT;
         ssize_t n = recv(client, got + len, sizeof got - len, 0);
         if (n == 0)
@@ -193,20 +315,27 @@ static int read_answer(int client)
     return memcmp(got, want, sizeof got) == 0 ? 0 : -EPROTO;
 }
 
-int listener_prove(const struct listener *l, const char *path, bool *ret_reached)
+int listener_prove(struct listener *l, const char *path)
 {
-    int client = socket(l->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (client < 0)
+    int ends[2];
+    char request[128];
+    int len = snprintf(request, sizeof request, "GET %s HTTP/1.0\r\n\r\n", path);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
         return -errno;
-    bool reached = reach(l, client, path);
-    int rc = reached ? read_answer(client) : 0;
-    close(client);
+    int rc = send(ends[0], request, (size_t)len, MSG_NOSIGNAL) == len ? 0 : -EPROTO;
+    lock(l);
+    l->handed = ends[1];
+    unlock(l);
+    wake_acceptor(l);
     if (rc == 0)
-        *ret_reached = reached;
+        rc = read_answer(ends[0]);
+    close(ends[0]);
     return rc;
 }
 
-void listener_hold(const struct listener *l)
+/* ---- the end ---- */
+
+void listener_hold(struct listener *l)
 {
     /* Drops every segment with SYN and without ACK (byte 13 of the TCP header, RFC 9293 section
      * 3.1). Who is dropped tries again after a second and is then refused, where closing at once
@@ -226,66 +355,42 @@ bool listener_waiting(const struct listener *l)
     return poll(&p, 1, 0) > 0;
 }
 
+bool listener_has_unheard(struct listener *l)
+{
+    bool any = false;
+    lock(l);
+    for (size_t i = 0; i < l->count && !any; i++)
+        any = !l->connections[i].heard && is_open(&l->connections[i]);
+    unlock(l);
+    return any;
+}
+
 void listener_retire(struct listener *l)
 {
+    lock(l);
+    l->closed = true;
+    unlock(l);
     shutdown(l->sock, SHUT_RDWR);
-    l->sock = close_fd(l->sock);
+    wake_acceptor(l);
 }
 
-static bool is_any(const struct sockaddr_storage *addr)
+static void hang_up(const struct listener_connection *c)
 {
-    if (addr->ss_family == AF_INET6)
-        return IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)addr)->sin6_addr);
-    return ((const struct sockaddr_in *)addr)->sin_addr.s_addr == htonl(INADDR_ANY);
-}
-
-/* True if a connection with that local address came in through `listening`. */
-static bool came_through(const struct sockaddr_storage *listening,
-                         const struct sockaddr_storage *local)
-{
-    if (local->ss_family != listening->ss_family)
-        return false;
-    if (local->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)listening;
-        const struct sockaddr_in6 *b = (const struct sockaddr_in6 *)local;
-        return a->sin6_port == b->sin6_port &&
-               (is_any(listening) || IN6_ARE_ADDR_EQUAL(&a->sin6_addr, &b->sin6_addr));
-    }
-    const struct sockaddr_in *a = (const struct sockaddr_in *)listening;
-    const struct sockaddr_in *b = (const struct sockaddr_in *)local;
-    return a->sin_port == b->sin_port &&
-           (is_any(listening) || a->sin_addr.s_addr == b->sin_addr.s_addr);
-}
-
-struct hang_up {
-    const struct listener *listener;
-    size_t count;
-};
-
-static bool visit_to_hang_up(int fd, void *arg)
-{
-    struct hang_up *h = arg;
-    const struct sockaddr_storage *listening = &h->listener->addr;
-    struct sockaddr_storage local;
-    if (fd == h->listener->place || !local_address(fd, &local) || !came_through(listening, &local))
-        return false;
-    int mine = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (mine < 0) {
-        h->count++; /* seen, if not told: the caller tries again */
-        return false;
-    }
-    if (local_address(mine, &local) && came_through(listening, &local)) {
+    int mine = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
+    if (mine < 0)
+        return; /* the caller tries again */
+    if (cookie_of(mine) == c->cookie)
         shutdown(mine, SHUT_RD);
-        h->count++;
-    }
     close(mine);
-    return false;
 }
 
-size_t listener_hang_up(const struct listener *l)
+size_t listener_hang_up(struct listener *l)
 {
-    struct hang_up h = {.listener = l};
-    if (each_descriptor(visit_to_hang_up, &h) < 0)
-        return SIZE_MAX; /* not known: the caller's bound ends the wait */
-    return h.count;
+    lock(l);
+    drop_closed(l);
+    for (size_t i = 0; i < l->count; i++)
+        hang_up(&l->connections[i]);
+    size_t count = l->count;
+    unlock(l);
+    return count;
 }

@@ -3,10 +3,10 @@
  *
  * CivetWeb (as Debian 12 builds it) knows neither IPv6 nor TCP_DEFER_ACCEPT, cannot be told to
  * stop accepting before it stops, and closes no connection that it still has queued. So it is
- * started on a port of 127.0.0.1 that nobody is told of, and the socket behind that descriptor is
- * exchanged.
+ * started on a port of 127.0.0.1 that nobody is told of, the descriptor behind that port is
+ * exchanged, and accept(), which its acceptor calls, is ours.
  * Order: open, install, prove; hold, retire, hang_up, then mg_stop(); done at any time.
- * Owner: one web_context. Threads: main only.
+ * Owner: one web_context. Threads: main, but for those that say otherwise.
  * Errors: negative errno.
  */
 #ifndef HEALTHSVC_WEB_LISTENER_H
@@ -14,39 +14,65 @@
 
 #include <healthsvc/attr.h>
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
-struct listener {
-    struct sockaddr_storage addr; /* as bound: the port is the real one */
-    int sock;                     /* ours; -1: closed */
-    int place;                    /* CivetWeb's descriptor, which mg_stop() closes; -1: unknown */
+struct listener_connection {
+    uint64_t cookie; /* the kernel's name for it, never given twice */
+    int fd;          /* CivetWeb's, if it is still that connection */
+    bool heard;      /* it has asked for something */
 };
 
-/* Binds and listens. `l` needs no initialisation and must be given to listener_done() in any
- * case. */
-int listener_open(struct listener *l, const struct sockaddr *addr, socklen_t addr_len) MUST_CHECK;
-/* Finds CivetWeb's descriptor by the port of 127.0.0.1 that it listens on and puts our socket
- * behind it, while CivetWeb's acceptor has yet to look at it. */
+struct CAPABILITY("mutex") listener_lock {
+    pthread_mutex_t mutex;
+};
+
+struct listener {
+    struct sockaddr_storage addr; /* as bound: the port is the real one */
+    int sock;                     /* what is listened on; -1: not open */
+    int wake;                     /* an eventfd: the acceptor has to look up */
+    int events;                   /* an epoll of both */
+    int place;                    /* CivetWeb's duplicate of it, which mg_stop() closes */
+    struct listener_lock lock;
+    bool closed GUARDED_BY(lock); /* nothing is accepted any more */
+    int handed GUARDED_BY(lock);  /* a connection for the acceptor, the proof's; -1: none */
+    /* Accepted; those closed since are found out when somebody wants to know. */
+    struct listener_connection *connections GUARDED_BY(lock);
+    size_t count GUARDED_BY(lock);
+    size_t room;
+};
+
+/* Binds and listens. At most `room` connections will be open at a time. `l` needs no
+ * initialisation and must be given to listener_done() in any case. */
+int listener_open(struct listener *l, const struct sockaddr *addr, socklen_t addr_len, size_t room)
+    MUST_CHECK;
+/* Finds CivetWeb's descriptor by the port of 127.0.0.1 that it listens on and puts ours behind it,
+ * while CivetWeb's acceptor has yet to look at it. */
 int listener_install(struct listener *l, uint16_t port) MUST_CHECK;
-/* Asks for `path` (at most 100 bytes) through it: -ETIMEDOUT or -EPROTO if CivetWeb does not answer
- * 200. *ret_reached is false if the address cannot be reached from this machine, so that nothing
- * could be asked. */
-int listener_prove(const struct listener *l, const char *path, bool *ret_reached) MUST_CHECK;
+/* Asks for `path` (at most 100 bytes): -ETIMEDOUT or -EPROTO if CivetWeb does not answer 200. */
+int listener_prove(struct listener *l, const char *path) MUST_CHECK;
+
+/* CivetWeb's acceptor, from its own thread: its accept() is for `l` from now on. */
+void listener_serve_thread(struct listener *l);
+/* A worker: this connection has asked for something. */
+void listener_heard(struct listener *l, int fd);
 
 /* Lets no new connection begin; those whose handshake is under way may still complete. */
-void listener_hold(const struct listener *l);
+void listener_hold(struct listener *l);
 /* True while connections wait to be accepted. */
 bool listener_waiting(const struct listener *l);
-/* Closes the socket: clients are refused from now on, and mg_stop() will not be slept through. */
+/* True while a connection that was accepted has not asked for anything yet. */
+bool listener_has_unheard(struct listener *l);
+/* Accepts no more: clients are refused from now on, and mg_stop() will not be slept through. */
 void listener_retire(struct listener *l);
 /* Tells every accepted connection that no more bytes will come: one that waits for a request ends,
  * one that has a request is still answered. Returns how many are still open. After
  * listener_retire(). */
-size_t listener_hang_up(const struct listener *l);
-/* Closes what is ours. */
+size_t listener_hang_up(struct listener *l);
+/* Closes what is ours; after mg_stop(). */
 void listener_done(struct listener *l);
 
 #endif

@@ -20,6 +20,7 @@
 #include <healthsvc/strbuf.h>
 
 #include "web/negotiate.h"
+#include "web/peer.h"
 #include "web/reply.h"
 
 #define TYPE_TEXT "text/plain; charset=utf-8"
@@ -211,7 +212,9 @@ static void answer_elsewhere(const struct request *req, struct strbuf *out, stru
 {
     const struct web_shared *shared = req->info->user_data;
     if (strcmp(req->path, shared->proof_path) == 0) {
-        *ret = (struct answer){.status = 200, .type = TYPE_TEXT, .uncounted = true};
+        /* It comes by a Unix socket, and that has to be seen here. */
+        bool seen = peer_find(req->info)->ss_family == AF_UNIX;
+        *ret = (struct answer){.status = seen ? 200 : 500, .type = TYPE_TEXT, .uncounted = true};
         return;
     }
     answer_sentence(ret, 404, out, "no such path: there are /health, /livez, /readyz and /metrics");

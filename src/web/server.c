@@ -21,13 +21,15 @@
 
 /* Before clients are refused, those whose connection has begun get this long to be answered: as
  * long as there is traffic, but idle connections are not waited for longer than SETTLE_IDLE_MS,
- * and a flood not longer than SETTLE_LIMIT_MS. */
+ * those that have yet to ask for something not longer than SETTLE_UNHEARD_MS, and a flood not
+ * longer than SETTLE_LIMIT_MS. */
 #define SETTLE_QUIET_MS 20
 #define SETTLE_IDLE_MS 100
+#define SETTLE_UNHEARD_MS 1000
 #define SETTLE_LIMIT_MS 2000
 #define SETTLE_TICK_MS 2
 
-/* A look at our descriptors takes two, the proof of a new listener one. */
+/* A look at our descriptors takes one, the proof of a new listener two. */
 #define PASSING_DESCRIPTORS 3
 
 struct entry {
@@ -83,15 +85,18 @@ static void settle(const struct entry *entries)
     int64_t quiet_since = begun;
     for (;;) {
         int64_t now = clock_mono_ms();
-        bool waiting = false, busy = false;
+        int64_t limit_ms = 0; /* of what there is, the longest */
         for (const struct entry *e = entries; e != NULL; e = e->next) {
-            waiting = waiting || web_context_has_waiting(e->context);
-            busy = busy || web_context_has_busy(e->context);
+            if (web_context_has_waiting(e->context))
+                limit_ms = SETTLE_LIMIT_MS;
+            else if (web_context_has_unheard(e->context) && limit_ms < SETTLE_UNHEARD_MS)
+                limit_ms = SETTLE_UNHEARD_MS;
+            else if (web_context_has_busy(e->context) && limit_ms < SETTLE_IDLE_MS)
+                limit_ms = SETTLE_IDLE_MS;
         }
-        if (waiting || busy)
+        if (limit_ms > 0)
             quiet_since = now;
-        if (now - quiet_since >= SETTLE_QUIET_MS || (now - begun >= SETTLE_IDLE_MS && !waiting) ||
-            now - begun >= SETTLE_LIMIT_MS)
+        if (limit_ms > 0 ? now - begun >= limit_ms : now - quiet_since >= SETTLE_QUIET_MS)
             return;
         nanosleep(&tick, NULL);
     }
