@@ -14,6 +14,7 @@
 #include <healthsvc/clock.h>
 #include <healthsvc/config.h>
 #include <healthsvc/log.h>
+#include <healthsvc/pollers.h>
 #include <healthsvc/probe.h>
 #include <healthsvc/render.h>
 #include <healthsvc/server.h>
@@ -41,6 +42,8 @@
 #include <unistd.h>
 #include <uv.h>
 
+#define RECENT_POLLERS_MS (10 * 60 * 1000)
+
 enum exit_code {
     EXIT_DONE = 0,
     EXIT_FAULT = 1, /* at run time, or an unhealthy -1 */
@@ -61,7 +64,8 @@ static const char help[] =
     "       healthsvc -V             version and features built in\n"
     "       healthsvc -h             this help\n"
     "\n"
-    "  SIGHUP reloads FILE; SIGTERM and SIGINT stop, a second one at once.\n"
+    "  SIGHUP reloads FILE; SIGUSR1 logs who has asked lately;\n"
+    "  SIGTERM and SIGINT stop, a second one at once.\n"
     "  GET /health, /health/NAME, /livez, /readyz, /metrics\n";
 
 /* ---- what the checker tells (on its thread) ---- */
@@ -346,6 +350,8 @@ static int serve(const char *path, struct config *config, const sigset_t *signal
             continue;
         if (sig == SIGHUP)
             reload(&d);
+        else if (sig == SIGUSR1)
+            pollers_log(clock_wall_ms(), RECENT_POLLERS_MS);
         else if (sig == SIGTERM || sig == SIGINT)
             run = false;
     }
@@ -402,6 +408,7 @@ static int run(enum mode mode, const char *path)
     notify_init();
     limits_tame_malloc();
     limits_raise_descriptors();
+    limits_forbid_core_dumps();
     if (mode == MODE_SERVE ? config_load(path, log_fault, first_fault, &config) < 0
                            : config_load(path, print_fault, NULL, &config) < 0) {
         if (mode == MODE_SERVE)

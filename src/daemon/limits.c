@@ -41,6 +41,13 @@ void limits_raise_descriptors(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit); /* refused: the soft limit is what there is */
 }
 
+/* By RLIMIT_CORE: PR_SET_DUMPABLE would also take /proc/self from a process that is not root. */
+void limits_forbid_core_dumps(void)
+{
+    static const struct rlimit none = {0, 0};
+    (void)setrlimit(RLIMIT_CORE, &none);
+}
+
 int limits_share_descriptors(size_t for_clients, struct strbuf *why, size_t *ret_for_checks)
 {
     struct rlimit limit;

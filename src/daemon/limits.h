@@ -19,6 +19,8 @@ void limits_tame_malloc(void);
 void limits_trim_memory(void);
 /* Raises RLIMIT_NOFILE's soft limit to the hard one. */
 void limits_raise_descriptors(void);
+/* No core dump, which would hold every secret of the configuration; children inherit it. */
+void limits_forbid_core_dumps(void);
 /* Shares the limit out: `for_clients` are kept for the HTTP side, since an acceptor without
  * descriptors spins; some for libraries; the rest bounds the checks under way at once. */
 int limits_share_descriptors(size_t for_clients, struct strbuf *why, size_t *ret_for_checks)

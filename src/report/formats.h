@@ -29,6 +29,10 @@ void render_json(const struct snapshot *s, const struct moment *m, const struct 
 void render_json_dependency(const struct snapshot *s, const struct target_view *v,
                             const struct moment *m, const struct reading *r, struct strbuf *out);
 
+/* The head of a family of metrics, and the value of a label with its escapes. */
+void render_family(const char *name, const char *type, const char *help, struct strbuf *out);
+void render_label_value(const char *value, struct strbuf *out);
+
 /* The text body as rendered at publication. */
 void snapshot_add_text(const struct snapshot *s, struct strbuf *out);
 

@@ -13,22 +13,24 @@
 #include <healthsvc/render.h>
 
 #include <healthsvc/config.h>
+#include <healthsvc/pollers.h>
 #include <healthsvc/stats.h>
 #include <healthsvc/strbuf.h>
 #include "report/body.h"
+#include "report/formats.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 
-static void add_family(const char *name, const char *type, const char *help, struct strbuf *out)
+void render_family(const char *name, const char *type, const char *help, struct strbuf *out)
 {
     strbuf_addf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
 /* Backslash, quote and newline are what a label value must escape. */
-static void add_label_value(const char *value, struct strbuf *out)
+void render_label_value(const char *value, struct strbuf *out)
 {
     for (const char *rest = value; *rest != '\0';) {
         size_t plain = strcspn(rest, "\\\"\n");
@@ -47,12 +49,12 @@ static void begin_sample(const char *name, const struct target_view *v, const ch
 {
     strbuf_adds(out, name);
     strbuf_adds(out, "{dependency=\"");
-    add_label_value(v->conf->name, out);
+    render_label_value(v->conf->name, out);
     if (key != NULL) {
         strbuf_adds(out, "\",");
         strbuf_adds(out, key);
         strbuf_adds(out, "=\"");
-        add_label_value(value, out);
+        render_label_value(value, out);
     }
     strbuf_adds(out, "\"} ");
 }
@@ -241,7 +243,7 @@ static void add_dependencies(const struct snapshot *s, const struct moment *m,
     for (size_t i = 0; i < sizeof row_families / sizeof row_families[0]; i++) {
         const struct row_family *f = &row_families[i];
         size_t before = out->len;
-        add_family(f->name, f->type, f->help, out);
+        render_family(f->name, f->type, f->help, out);
         size_t head_end = out->len;
         for (size_t j = 0; j < snapshot_count(s); j++) {
             const struct target_view *v = snapshot_row(s, j);
@@ -254,7 +256,7 @@ static void add_dependencies(const struct snapshot *s, const struct moment *m,
 
 static void add_verdict(const struct reading *r, struct strbuf *out)
 {
-    add_family("healthsvc_verdict", "gauge", "1 for the verdict that /health gives.", out);
+    render_family("healthsvc_verdict", "gauge", "1 for the verdict that /health gives.", out);
     for (int i = VERDICT_PASS; i <= VERDICT_FAIL; i++)
         strbuf_addf(out, "healthsvc_verdict{status=\"%s\"} %d\n", verdict_token((enum verdict)i),
                     (int)r->verdict == i);
@@ -263,7 +265,7 @@ static void add_verdict(const struct reading *r, struct strbuf *out)
 /* All outcomes, seen or not: a rate needs the zero before the first. */
 static void add_outcomes(struct strbuf *out)
 {
-    add_family("healthsvc_checks_total", "counter", "Checks that have ended, by outcome.", out);
+    render_family("healthsvc_checks_total", "counter", "Checks that have ended, by outcome.", out);
     for (int i = 0; i < OUTCOME_COUNT; i++) {
         enum outcome o = (enum outcome)i;
         strbuf_addf(out, "healthsvc_checks_total{outcome=\"%s\",class=\"%s\"} ", outcome_token(o),
@@ -274,7 +276,7 @@ static void add_outcomes(struct strbuf *out)
 
 static void add_requests(struct strbuf *out)
 {
-    add_family("healthsvc_http_requests_total", "counter", "HTTP answers by status code.", out);
+    render_family("healthsvc_http_requests_total", "counter", "HTTP answers by status code.", out);
     for (size_t i = 0; i < sizeof stats.requests / sizeof stats.requests[0]; i++) {
         uint64_t n = atomic_load_explicit(&stats.requests[i], memory_order_relaxed);
         if (n > 0)
@@ -296,7 +298,7 @@ static void add_one(const char *name, const char *type, const char *help,
                     void (*add)(int64_t value, struct strbuf *out), int64_t value,
                     struct strbuf *out)
 {
-    add_family(name, type, help, out);
+    render_family(name, type, help, out);
     strbuf_adds(out, name);
     strbuf_addc(out, ' ');
     add(value, out);
@@ -323,8 +325,8 @@ static void add_checker(const struct moment *m, struct strbuf *out)
             read_count(&stats.children_waiting), out);
     add_one("healthsvc_commands_waited_total", "counter", "Commands that had to wait for others.",
             add_int, read_count(&stats.children_waited), out);
-    add_family("healthsvc_start_lateness_seconds", "summary",
-               "How late checks started against their schedule.", out);
+    render_family("healthsvc_start_lateness_seconds", "summary",
+                  "How late checks started against their schedule.", out);
     strbuf_adds(out, "healthsvc_start_lateness_seconds_sum ");
     add_us(read_count(&stats.late_us), out);
     strbuf_adds(out, "healthsvc_start_lateness_seconds_count ");
@@ -333,7 +335,7 @@ static void add_checker(const struct moment *m, struct strbuf *out)
 
 static void add_process(struct strbuf *out)
 {
-    add_family("healthsvc_reloads_total", "counter", "Reloads of the configuration.", out);
+    render_family("healthsvc_reloads_total", "counter", "Reloads of the configuration.", out);
     strbuf_addf(out, "healthsvc_reloads_total{result=\"ok\"} %" PRId64 "\n",
                 read_count(&stats.reloads_ok));
     strbuf_addf(out, "healthsvc_reloads_total{result=\"failed\"} %" PRId64 "\n",
@@ -345,11 +347,12 @@ static void add_process(struct strbuf *out)
             "When a configuration was last read without fault.", add_ms,
             read_level(&stats.last_reload_wall_ms), out);
     add_requests(out);
+    pollers_add_metrics(out);
     add_one("healthsvc_http_workers_busy", "gauge", "HTTP workers that serve a connection.",
             add_int, read_level(&stats.workers_busy), out);
     add_one("healthsvc_http_workers", "gauge", "HTTP workers.", add_int, read_level(&stats.workers),
             out);
-    add_family("healthsvc_build_info", "gauge", "The version that runs.", out);
+    render_family("healthsvc_build_info", "gauge", "The version that runs.", out);
     strbuf_adds(out, "healthsvc_build_info{version=\"" PACKAGE_VERSION "\"} 1\n");
     add_one("process_start_time_seconds", "gauge", "When the process started.", add_ms,
             read_level(&stats.start_wall_ms), out);

@@ -15,11 +15,15 @@
 #include <strings.h>
 
 #include <healthsvc/board.h>
+#include <healthsvc/clock.h>
 #include <healthsvc/config.h>
+#include <healthsvc/pollers.h>
 #include <healthsvc/render.h>
 #include <healthsvc/strbuf.h>
 
+#include "web/details.h"
 #include "web/negotiate.h"
+#include "web/peer.h"
 #include "web/peer.h"
 #include "web/reply.h"
 
@@ -175,22 +179,28 @@ static void route_metrics(const struct request *req, const struct view *v, struc
     *ret = (struct answer){.status = 200, .type = "text/plain; version=0.0.4; charset=utf-8"};
 }
 
-static route_fn find_route(const char *path)
+struct route {
+    const char *path;
+    route_fn fn;
+    enum poller_path noted;
+};
+
+/* NULL: no such path. */
+static const struct route *find_route(const char *path)
 {
-    static const struct {
-        const char *path;
-        route_fn fn;
-    } routes[] = {
-        {"/health", route_health},
-        {"/livez", route_livez},
-        {"/readyz", route_readyz},
-        {"/metrics", route_metrics},
+    static const struct route routes[] = {
+        {"/health", route_health, POLLER_PATH_HEALTH},
+        {"/livez", route_livez, POLLER_PATH_LIVEZ},
+        {"/readyz", route_readyz, POLLER_PATH_READYZ},
+        {"/metrics", route_metrics, POLLER_PATH_METRICS},
     };
+    static const struct route dependency = {"/health/", route_dependency, POLLER_PATH_DEPENDENCY};
+
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         if (strcmp(path, routes[i].path) == 0)
-            return routes[i].fn;
+            return &routes[i];
     }
-    return strncmp(path, "/health/", strlen("/health/")) == 0 ? route_dependency : NULL;
+    return strncmp(path, dependency.path, strlen(dependency.path)) == 0 ? &dependency : NULL;
 }
 
 static void answer_from_board(const struct request *req, route_fn fn, struct strbuf *out,
@@ -203,6 +213,7 @@ static void answer_from_board(const struct request *req, route_fn fn, struct str
     }
     struct view v = {.snapshot = snapshot};
     board_moment(&v.moment);
+    v.moment.withhold = !details_shown(snapshot_config(snapshot), req->info);
     v.reading = snapshot_read(snapshot, &v.moment);
     fn(req, &v, out, ret);
     snapshot_unref(snapshot);
@@ -220,6 +231,21 @@ static void answer_elsewhere(const struct request *req, struct strbuf *out, stru
     answer_sentence(ret, 404, out, "no such path: there are /health, /livez, /readyz and /metrics");
 }
 
+static void note_poller(const struct mg_request_info *info, const struct route *route, int status)
+{
+    const char *user_agent = NULL;
+    int64_t now_wall_ms = clock_wall_ms();
+    for (int i = 0; i < info->num_headers; i++) {
+        const struct mg_header *h = &info->http_headers[i];
+        if ((h->name[0] | 0x20) == 'u' && strcasecmp(h->name, "User-Agent") == 0)
+            user_agent = h->value;
+        else if ((h->name[0] | 0x20) == 'x' && strcasecmp(h->name, "X-Haproxy-Server-State") == 0)
+            pollers_note_haproxy(h->value, now_wall_ms);
+    }
+    pollers_note(pollers_from((const struct sockaddr *)peer_find(info)), user_agent,
+                 route != NULL ? route->noted : POLLER_PATH_OTHER, status, now_wall_ms);
+}
+
 int routes_begin_request(struct mg_connection *conn)
 {
     const struct mg_request_info *info = mg_get_request_info(conn);
@@ -233,14 +259,16 @@ int routes_begin_request(struct mg_connection *conn)
     bool head = strcmp(info->request_method, "HEAD") == 0;
     bool known = head || strcmp(info->request_method, "GET") == 0;
     bool keep = known && reply_may_keep(info);
-    route_fn fn = known ? find_route(req.path) : NULL;
+    const struct route *route = known ? find_route(req.path) : NULL;
 
     if (!known)
         answer_sentence(&answer, 405, out, "only GET and HEAD are answered here");
-    else if (fn != NULL)
-        answer_from_board(&req, fn, out, &answer);
+    else if (route != NULL)
+        answer_from_board(&req, route->fn, out, &answer);
     else
         answer_elsewhere(&req, out, &answer);
+    if (!answer.uncounted)
+        note_poller(info, route, answer.status);
     reply_send(conn, &answer, head, keep);
     return answer.status;
 }

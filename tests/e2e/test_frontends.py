@@ -28,6 +28,7 @@ frontend front
   default_backend gateways
 backend gateways
   option httpchk GET /health
+  http-check send-state
   server one 127.0.0.1:%(app_one)d check port %(health_one)d inter 200ms fall 2 rise 2
   server two 127.0.0.1:%(app_two)d check port %(health_two)d inter 200ms fall 2 rise 2
 """
@@ -137,6 +138,14 @@ def start_front(gateways, peers, tmp_path):
 BOTH = {(200, "one"), (200, "two")}
 
 
+def haproxy_has(svc, server):
+    """1: up, 0: down, as the checks' X-Haproxy-Server-State says; the node is the host's name."""
+    for line in svc.get("/metrics").body.splitlines():
+        if line.startswith(f'healthsvc_haproxy_server_up{{server="{server}",node="'):
+            return int(line.rpartition(" ")[2])
+    return None
+
+
 def test_haproxy_takes_a_failing_gateway_out_and_back_in(gateways, start_front):
     one, two = gateways
     front = start_front([program("haproxy"), "-db", "-f"], HAPROXY)
@@ -145,6 +154,11 @@ def test_haproxy_takes_a_failing_gateway_out_and_back_in(gateways, start_front):
     # Only what gateway one depends on fails; its application still answers, and is not asked.
     one.dependency.status = 503
     wait_for(lambda: front.answers() == {(200, "two")}, 20)
+    # It tells each what it has it for; a check without User-Agent is its own.
+    wait_for(lambda: haproxy_has(one.health, "gateways/one") == 0)
+    assert haproxy_has(two.health, "gateways/two") == 1
+    assert one.health.metric('healthsvc_poller_last_status'
+                             '{from="loopback",agent="none",path="/health"}') == 500
     # Nothing healthy is left: HAProxy says so itself.
     two.dependency.close()
     wait_for(lambda: {status for status, _ in front.answers()} == {503}, 20)
