@@ -57,8 +57,8 @@ enum mode {
 };
 
 static const char help[] =
-    "usage: healthsvc -c FILE        serve the health of what FILE describes, in the foreground\n"
-    "       healthsvc -t -c FILE     check the configuration: exit 0, or 2 after every fault\n"
+    "usage: healthsvc -c FILE        run, in the foreground; logs to standard error\n"
+    "       healthsvc -t -c FILE     check FILE: exit 0, or 2 after every fault\n"
     "       healthsvc -1 -c FILE     ask every dependency once, print the verdict:\n"
     "                                exit 0 healthy, 1 not, 2 could not run\n"
     "       healthsvc -V             version and features built in\n"
@@ -66,7 +66,8 @@ static const char help[] =
     "\n"
     "  SIGHUP reloads FILE; SIGUSR1 logs who has asked lately;\n"
     "  SIGTERM and SIGINT stop, a second one at once.\n"
-    "  GET /health, /health/NAME, /livez, /readyz, /metrics\n";
+    "  GET /health, /health/NAME, /livez, /readyz, /metrics\n"
+    "  Manuals: healthsvc(8), health.conf(5)\n";
 
 /* ---- what the checker tells (on its thread) ---- */
 

@@ -200,6 +200,7 @@ void keys_describe(const struct key_row *rows, struct strbuf *out)
         keys_add_wanted(out, row);
         if (row->flags & KEY_REQUIRED)
             shown = "required";
-        strbuf_addf(out, "\t%s\t%s\n", shown != NULL ? shown : "none", row->sentence);
+        strbuf_addf(out, "\t%s\t%s%s\n", shown != NULL ? shown : "none", row->sentence,
+                    row->flags & KEY_RESTART ? " Only a restart changes it." : "");
     }
 }
