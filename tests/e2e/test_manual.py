@@ -130,12 +130,13 @@ def test_an_example_is_a_good_configuration(text, tmp_path, authority):
     assert re.search(rf"\b{named} dependenc", said.stdout)
 
 
-def test_make_installs_the_pages(tmp_path):
+def test_make_installs_the_pages_and_the_completion(tmp_path):
     env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     made = subprocess.run(
-        ["make", "-s", "install-man", f"DESTDIR={tmp_path}",
+        ["make", "-s", "install-man", "install-dist_bashcompletionDATA", f"DESTDIR={tmp_path}",
          "prefix=/usr"], capture_output=True, text=True, check=False, env=env)
     assert made.returncode == 0, made.stderr
     installed = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")
                  if path.is_file()}
-    assert installed == {"usr/share/man/man5/health.conf.5", "usr/share/man/man8/healthsvc.8"}
+    assert installed == {"usr/share/man/man5/health.conf.5", "usr/share/man/man8/healthsvc.8",
+                         "usr/share/bash-completion/completions/healthsvc"}
