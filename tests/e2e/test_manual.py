@@ -54,6 +54,11 @@ def examples():
 
 
 EXAMPLES = list(examples())
+SHIPPED = (TOP / "conf/health.conf").read_text()
+# What a '#' without a space makes a comment, in the lines that follow one another.
+GROUPS = re.findall(r"(?:^ *#[a-z].*\n)+", SHIPPED, re.MULTILINE)
+URLS = {"dns": "dns://h/name", "file": "file:///x", "icmp": "icmp://h"}
+NEEDS = {name: 'sslmode = "verify-full";' for name in ("postgres", "mysql")}  # to have a use for TLS
 
 
 @pytest.mark.skipif(not shutil.which("mandoc"), reason="needs mandoc")
@@ -104,8 +109,8 @@ def test_there_are_examples():
 
 def try_out(text, folder, authority):
     """What -t says of it, with the files there that it names: passwords and certificates."""
-    for kind, name in re.findall(r'(password|ca|cert|key)_(?:file|credential) = "([^"]*)"', text):
-        if kind == "password":
+    for kind, name in re.findall(r'(\w+)_(?:file|credential) = "([^"]*)"', text):
+        if kind in ("password", "details_token"):
             (folder / name).write_text("secret\n")
         else:
             shutil.copy(authority.ca_file if kind == "ca" else client(authority), folder / name)
@@ -128,6 +133,21 @@ def test_an_example_is_a_good_configuration(text, tmp_path, authority):
     assert (said.returncode, said.stderr) == (0, "")
     named = len(re.findall(r"\bname +=", text)) - len(re.findall(r"^name +=", text, re.MULTILINE))
     assert re.search(rf"\b{named} dependenc", said.stdout)
+
+
+def test_each_group_of_the_shipped_settings_suits_every_scheme(tmp_path, authority):
+    """Uncommented in the file, with a dependency of each scheme to have a use for it."""
+    schemes = re.search(r"^schemes: (.*)$", daemon.run("-V").stdout, re.MULTILINE)[1].split()
+    schemes.remove("exec")
+    asked = ",\n".join(f'{{ name = "{name}"; url = "{URLS.get(name, f"{name}://h:1")}";'
+                       f'{NEEDS.get(name, "")} }}' for name in schemes)
+    opening = "\ndependencies = (\n"
+    assert len(GROUPS) > 40 and len(schemes) > 30 and SHIPPED.count(opening) == 1
+    for group in GROUPS:
+        text = SHIPPED.replace(group, group.replace("#", "")).replace(opening, opening + asked)
+        said = try_out(text, tmp_path, authority)
+        assert (said.returncode, said.stderr) == (0, ""), group
+        assert f"{len(schemes)} dependencies" in said.stdout
 
 
 def test_make_installs_the_pages_and_the_completion(tmp_path):
