@@ -11,6 +11,7 @@
 #include <healthsvc/config.h>
 #include <healthsvc/strbuf.h>
 #include "report/body.h"
+#include "report/culprits.h"
 #include "report/formats.h"
 
 #include <inttypes.h>
@@ -18,38 +19,6 @@
 #include <time.h>
 
 #define DAY_S 86400
-
-/* "NAME: reason; NAME: reason; and 3 more": bounded, however many have failed. */
-struct culprits {
-    char text[1024];
-    size_t len;
-    size_t unnamed;
-};
-#define CULPRITS_TAIL_BYTES 40 /* for the count of those without room */
-
-static void add_culprit(struct culprits *c, const char *name, const char *reason)
-{
-    size_t room = sizeof c->text - CULPRITS_TAIL_BYTES - c->len;
-    if (c->unnamed == 0) {
-        int len = snprintf(c->text + c->len, room, "%s%s%s%s", c->len > 0 ? "; " : "", name,
-                           name[0] != '\0' ? ": " : "", reason);
-        if (len > 0 && (size_t)len < room) {
-            c->len += (size_t)len;
-            return;
-        }
-    }
-    c->unnamed++;
-}
-
-static void add_culprits_output(struct culprits *c, struct strbuf *out)
-{
-    if (c->unnamed > 0)
-        snprintf(c->text + c->len, sizeof c->text - c->len, "; and %zu more", c->unnamed);
-    else
-        c->text[c->len] = '\0';
-    strbuf_adds(out, ",\"output\":");
-    strbuf_add_json(out, c->text);
-}
 
 static void add_token(const char *key, const char *token, struct strbuf *out)
 {
@@ -171,32 +140,24 @@ static void add_own(const struct reading *r, struct strbuf *out)
     strbuf_add_json(out, r->own_reason);
 }
 
-/* Those whose share is the verdict: when it is fail, what only warns is not to blame. */
-static void add_output(const struct snapshot *s, const struct moment *m, const struct reading *r,
-                       struct strbuf *out)
+static void add_output(struct culprits *c, struct strbuf *out)
 {
-    if (r->verdict == VERDICT_PASS)
+    const char *text = culprits_text(c);
+    if (text[0] == '\0')
         return;
-    struct culprits c = {.len = 0};
-    if (r->own_reason[0] != '\0')
-        add_culprit(&c, "", r->own_reason);
-    for (size_t i = 0; i < snapshot_count(s); i++) {
-        const struct target_view *v = snapshot_row(s, i);
-        enum target_state state = target_state_at(v, m->now_mono_ms);
-        char room[RENDER_REASON_BYTES];
-        if (verdict_of_target(v, state) == r->verdict)
-            add_culprit(&c, v->conf->name, render_reason(v, state, m, room));
-    }
-    add_culprits_output(&c, out);
+    strbuf_adds(out, ",\"output\":");
+    strbuf_add_json(out, text);
 }
 
 static void add_health(const struct snapshot *s, const struct moment *m, const struct reading *r,
                        body_place *places, struct strbuf *out)
 {
+    struct culprits c = {.len = 0};
     char description[256];
     snprintf(description, sizeof description, "health of %s", snapshot_config(s)->name);
     add_head(s, r->verdict, description, out);
-    add_output(s, m, r, out);
+    culprits_of_verdict(&c, s, m, r);
+    add_output(&c, out);
     add_own(r, out);
     strbuf_adds(out, ",\"checks\":{");
     for (size_t i = 0; i < snapshot_count(s); i++) {
@@ -218,19 +179,13 @@ void render_json_dependency(const struct snapshot *s, const struct target_view *
                             const struct moment *m, const struct reading *r, struct strbuf *out)
 {
     enum target_state state = target_state_at(v, m->now_mono_ms);
-    char room[RENDER_REASON_BYTES];
-    const char *reason = render_reason(v, state, m, room);
     struct culprits c = {.len = 0};
     char description[256];
     snprintf(description, sizeof description, "health of %s as %s sees it", v->conf->name,
              snapshot_config(s)->name);
     add_head(s, r->own_reason[0] != '\0' ? VERDICT_FAIL : state_status(state), description, out);
-    if (r->own_reason[0] != '\0')
-        add_culprit(&c, "", r->own_reason);
-    if (reason[0] != '\0')
-        add_culprit(&c, v->conf->name, reason);
-    if (c.len > 0)
-        add_culprits_output(&c, out);
+    culprits_of_dependency(&c, v, m, r);
+    add_output(&c, out);
     add_own(r, out);
     strbuf_adds(out, ",\"checks\":{\n");
     add_row(v, m, NULL, out);
