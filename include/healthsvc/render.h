@@ -12,12 +12,17 @@
 enum render_format {
     RENDER_TEXT = 0,
     RENDER_JSON,
+    RENDER_NAGIOS, /* a monitoring plugin's line */
 };
+#define RENDER_FORMAT_COUNT 3
+const char *render_format_word(enum render_format f); /* "text" "json" "nagios" */
+/* The format of that word (`len` bytes); false: there is none. */
+bool render_format_find(const char *word, size_t len, enum render_format *ret_format);
 
 /* The body of /health. */
 void render_health(const struct snapshot *s, const struct moment *m, const struct reading *r,
                    enum render_format format, struct strbuf *out);
-/* The body of /health/NAME: the one line, or the JSON of that dependency alone. */
+/* The body of /health/NAME: the same about that dependency alone. */
 void render_dependency(const struct snapshot *s, const struct target_view *v,
                        const struct moment *m, const struct reading *r, enum render_format format,
                        struct strbuf *out);
@@ -30,5 +35,17 @@ bool render_readyz(const struct snapshot *s, const struct moment *m, const struc
 /* The body of /metrics, text format 0.0.4. */
 void render_metrics(const struct snapshot *s, const struct moment *m, const struct reading *r,
                     struct strbuf *out);
+
+/* A plugin's states are its exit codes. */
+enum nagios_state {
+    NAGIOS_OK = 0,
+    NAGIOS_WARNING = 1,
+    NAGIOS_CRITICAL = 2,
+    NAGIOS_UNKNOWN = 3,
+};
+/* Adds "HEALTHSVC WORD - TEXT", the text made fit for it; perfdata and the line's end may follow. */
+void nagios_begin(struct strbuf *out, enum nagios_state state, const char *text);
+/* The state that such a line begins with; false: it is none. */
+bool nagios_read(const char *line, size_t len, enum nagios_state *ret_state);
 
 #endif

@@ -28,6 +28,10 @@ void render_json(const struct snapshot *s, const struct moment *m, const struct 
                  struct strbuf *out);
 void render_json_dependency(const struct snapshot *s, const struct target_view *v,
                             const struct moment *m, const struct reading *r, struct strbuf *out);
+void render_nagios(const struct snapshot *s, const struct moment *m, const struct reading *r,
+                   struct strbuf *out);
+void render_nagios_dependency(const struct target_view *v, const struct moment *m,
+                              const struct reading *r, struct strbuf *out);
 
 /* The head of a family of metrics, and the value of a label with its escapes. */
 void render_family(const char *name, const char *type, const char *help, struct strbuf *out);

@@ -11,6 +11,32 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
+
+const char *render_format_word(enum render_format f)
+{
+    switch (f) {
+    case RENDER_TEXT:
+        break;
+    case RENDER_JSON:
+        return "json";
+    case RENDER_NAGIOS:
+        return "nagios";
+    }
+    return "text";
+}
+
+bool render_format_find(const char *word, size_t len, enum render_format *ret_format)
+{
+    for (int i = 0; i < RENDER_FORMAT_COUNT; i++) {
+        const char *known = render_format_word((enum render_format)i);
+        if (len == strlen(known) && memcmp(word, known, len) == 0) {
+            *ret_format = (enum render_format)i;
+            return true;
+        }
+    }
+    return false;
+}
 
 const char *render_reason(const struct target_view *v, enum target_state state,
                           const struct moment *m, char room[RENDER_REASON_BYTES])
@@ -129,6 +155,9 @@ void render_health(const struct snapshot *s, const struct moment *m, const struc
     case RENDER_JSON:
         render_json(s, m, r, out);
         break;
+    case RENDER_NAGIOS:
+        render_nagios(s, m, r, out);
+        break;
     }
 }
 
@@ -155,6 +184,9 @@ void render_dependency(const struct snapshot *s, const struct target_view *v,
         break;
     case RENDER_JSON:
         render_json_dependency(s, v, m, r, out);
+        break;
+    case RENDER_NAGIOS:
+        render_nagios_dependency(v, m, r, out);
         break;
     }
 }

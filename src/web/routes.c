@@ -75,63 +75,87 @@ static const char *query_find(const char *query, const char *name, size_t *ret_l
     return NULL;
 }
 
-static bool text_is(const char *text, size_t len, const char *want)
+/* How an answer about the health is written. */
+struct form {
+    enum render_format format;
+    const char *type; /* Content-Type */
+};
+
+static struct form form_of_format(enum render_format format)
 {
-    return len == strlen(want) && memcmp(text, want, len) == 0;
+    switch (format) {
+    case RENDER_TEXT:
+    case RENDER_NAGIOS:
+        break;
+    case RENDER_JSON:
+        return (struct form){format, "application/json"};
+    }
+    return (struct form){format, TYPE_TEXT};
 }
 
-/* The format that the query names, else the one that the Accept headers prefer. False: unknown. */
-static bool wanted_media(const struct request *req, enum media *ret_media)
-{
-    struct negotiation n = {0};
-    size_t len = 0;
-    const char *format = query_find(req->query, "format", &len);
-    if (format != NULL) {
-        *ret_media = text_is(format, len, "json") ? MEDIA_JSON : MEDIA_TEXT;
-        return *ret_media == MEDIA_JSON || text_is(format, len, "text");
-    }
-    for (int i = 0; i < req->info->num_headers; i++) {
-        if (strcasecmp(req->info->http_headers[i].name, "Accept") == 0)
-            negotiate_add(&n, req->info->http_headers[i].value);
-    }
-    *ret_media = negotiate_choose(&n);
-    return true;
-}
-
-static const char *media_type(enum media media)
+static struct form form_of_media(enum media media)
 {
     switch (media) {
     case MEDIA_TEXT:
         break;
     case MEDIA_HEALTH_JSON:
-        return "application/health+json";
+        return (struct form){RENDER_JSON, "application/health+json"};
     case MEDIA_JSON:
-        return "application/json";
+        return form_of_format(RENDER_JSON);
     }
-    return TYPE_TEXT;
+    return form_of_format(RENDER_TEXT);
+}
+
+/* As the query names it, else as the Accept headers prefer. False: the query names no format. */
+static bool wanted_form(const struct request *req, struct form *ret_form)
+{
+    struct negotiation n = {0};
+    size_t len = 0;
+    const char *word = query_find(req->query, "format", &len);
+    if (word != NULL) {
+        enum render_format format;
+        bool known = render_format_find(word, len, &format);
+        if (known)
+            *ret_form = form_of_format(format);
+        return known;
+    }
+    for (int i = 0; i < req->info->num_headers; i++) {
+        if (strcasecmp(req->info->http_headers[i].name, "Accept") == 0)
+            negotiate_add(&n, req->info->http_headers[i].value);
+    }
+    *ret_form = form_of_media(negotiate_choose(&n));
+    return true;
+}
+
+static void answer_unknown_format(struct strbuf *out, struct answer *ret)
+{
+    *ret = (struct answer){.status = 400, .type = TYPE_TEXT};
+    strbuf_adds(out, "unknown format: there are");
+    for (int i = 0; i < RENDER_FORMAT_COUNT; i++)
+        strbuf_addf(out, "%s format=%s", i > 0 ? "," : "", render_format_word(i));
+    strbuf_addc(out, '\n');
 }
 
 /* /health, or with a dependency's row /health/NAME. */
 static void answer_health(const struct request *req, const struct view *v,
                           const struct target_view *row, struct strbuf *out, struct answer *ret)
 {
-    enum media media;
-    if (!wanted_media(req, &media)) {
-        answer_sentence(ret, 400, out, "unknown format: there are format=text and format=json");
+    struct form form;
+    if (!wanted_form(req, &form)) {
+        answer_unknown_format(out, ret);
         return;
     }
-    enum render_format format = media == MEDIA_TEXT ? RENDER_TEXT : RENDER_JSON;
     bool good;
     if (row != NULL) {
         good = render_dependency_ok(row, &v->moment, &v->reading);
-        render_dependency(v->snapshot, row, &v->moment, &v->reading, format, out);
+        render_dependency(v->snapshot, row, &v->moment, &v->reading, form.format, out);
     } else {
         good = v->reading.verdict != VERDICT_FAIL;
-        render_health(v->snapshot, &v->moment, &v->reading, format, out);
+        render_health(v->snapshot, &v->moment, &v->reading, form.format, out);
     }
     *ret = (struct answer){
         .status = good ? 200 : unhealthy_status(v),
-        .type = media_type(media),
+        .type = form.type,
     };
 }
 

@@ -78,6 +78,10 @@ PATHS = [
     ("/health?format=text", 503, TEXT, r"gateway status: Error\n(?s:.*)"),
     ("/health?format=json", 503, JSON, r'(?s)\{.*"status":"fail".*\}\n?'),
     ("/health/trips?format=json", 200, JSON, r'(?s)\{.*"status":"pass".*\}\n?'),
+    ("/health?format=nagios", 503, TEXT,
+     r"HEALTHSVC CRITICAL - airports: connection refused \| "
+     r"'trips'=\d+\.\d{6}s;;;0 'airports'=U\n"),
+    ("/health/trips?format=nagios", 200, TEXT, r"HEALTHSVC OK - trips: up \| 'trips'=[^\n]+\n"),
     ("/health?format=xml", 400, TEXT, r"[^\n]+\n"),
     ("/health/nobody", 404, TEXT, r"[^\n]+\n"),
     ("/", 404, TEXT, r"[^\n]+\n"),

@@ -84,6 +84,10 @@ TEST(formats)
     EXPECT_HAS(get("/health", "Accept: text/plain;q=0.1\r\nAccept: application/json\r\n"),
                json_type);
     EXPECT_HAS(get("/health/trips", "Accept: application/health+json\r\n"), health_type);
+    EXPECT_HAS(get("/health?format=nagios", "Accept: application/json\r\n"), text_type);
+    EXPECT_HAS(reply, "\r\n\r\nHEALTHSVC OK - 4 of 4 dependencies up | 'trips'=");
+    EXPECT_HAS(get("/health/trips?format=nagios", ""), text_type);
+    EXPECT_HAS(reply, "\r\n\r\nHEALTHSVC OK - trips: up | 'trips'=");
     EXPECT_HAS(get("/livez", "Accept: application/json\r\n"), text_type);
     static const char *const unknown[] = {"/health?format=xml", "/health?format",
                                           "/health?format=", "/health/trips?format=JSON",
@@ -92,6 +96,8 @@ TEST(formats)
         if (!EXPECT_HAS(get(unknown[i], ""), "HTTP/1.1 400 Bad Request\r\n"))
             printf("# for %s\n", unknown[i]);
     }
+    EXPECT_HAS(reply, "\r\n\r\nunknown format: there are format=text, format=json, "
+                      "format=nagios\n");
     EXPECT_HAS(get("/health?formats=xml", ""), "HTTP/1.1 200 ");
     stop();
 }

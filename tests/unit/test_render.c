@@ -600,15 +600,19 @@ TEST(reasons_are_withheld)
         EXPECT_HAS(health(s, &m, RENDER_JSON), "\"output\":\"airports: reason withheld\"");
         EXPECT_HAS(body.data, "\"status\":\"fail\",\"state\":\"down\"");
         strbuf_adds(&all, body.data);
+        EXPECT_HAS(health(s, &m, RENDER_NAGIOS), "CRITICAL - airports: reason withheld | ");
+        strbuf_adds(&all, body.data);
         /* Those who are told everything get what is kept for them. */
         EXPECT_HAS(health(s, &told, RENDER_JSON), "connection refused");
         EXPECT_HAS(health(s, &told, RENDER_TEXT), "connection refused");
     }
     strbuf_adds(&all, health(s, &later, RENDER_TEXT));
     strbuf_adds(&all, health(s, &later, RENDER_JSON));
+    strbuf_adds(&all, health(s, &later, RENDER_NAGIOS));
     for (int row = 0; row < FIXTURE_COUNT; row++) {
         strbuf_adds(&all, dependency(s, &m, (enum fixture_row)row, RENDER_TEXT));
         strbuf_adds(&all, dependency(s, &m, (enum fixture_row)row, RENDER_JSON));
+        strbuf_adds(&all, dependency(s, &m, (enum fixture_row)row, RENDER_NAGIOS));
     }
     EXPECT_STR(readyz(s, &m, false, false),
                "[+]trips ok\n[-]airports failed: reason withheld\n[+]broker ok\n"
