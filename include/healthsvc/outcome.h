@@ -25,6 +25,13 @@ enum outcome {
 /* Longest text of a check, with its NUL; longer ones are cut. */
 #define OUTCOME_TEXT_BYTES 200
 
+/* How a talk with a peer ended. */
+struct dlg_result {
+    enum outcome outcome;
+    int http_status;               /* 0: none */
+    char text[OUTCOME_TEXT_BYTES]; /* "": the outcome's sentence */
+};
+
 const char *outcome_token(enum outcome o);    /* "connect_refused" */
 const char *outcome_sentence(enum outcome o); /* "connection refused" */
 enum outcome_class outcome_class(enum outcome o);

@@ -13,10 +13,10 @@
 #include <healthsvc/keys.h>
 #include <healthsvc/probe.h>
 #include <healthsvc/strbuf.h>
+#include <healthsvc/url.h>
 
 #include "config/loader.h"
 #include "config/rows.h"
-#include "config/url.h"
 
 #define WHY_MAX_BYTES 2048
 #define TABLES_MAX 64 /* the common ones and each scheme's */

@@ -3,7 +3,7 @@
  * fragment, no byte that would need quoting, and a host that a resolver or inet_pton() can take.
  * A Unix socket stands in the place of host and port; "localhost" is then what the peer is told.
  */
-#include "config/url.h"
+#include <healthsvc/url.h>
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -222,4 +222,14 @@ int url_read(struct target_conf *conf, struct strbuf *why)
     }
     err = read_authority(authority, end, conf, why);
     return err != 0 ? err : read_path(end, conf, why);
+}
+
+void url_add_host(struct strbuf *out, const struct target_conf *conf)
+{
+    /* A zone ("fe80::1%eth0") means something on this machine only (RFC 6874 section 4). */
+    int len = (int)strcspn(conf->host, "%");
+    bool ipv6 = strchr(conf->host, ':') != NULL;
+    strbuf_addf(out, "%s%.*s%s", ipv6 ? "[" : "", len, conf->host, ipv6 ? "]" : "");
+    if (conf->port != conf->scheme->port)
+        strbuf_addf(out, ":%u", conf->port);
 }

@@ -25,12 +25,6 @@ enum dlg_step {
     DLG_DONE,     /* *ret is the verdict; `out` may hold a goodbye, sent if the socket takes it */
 };
 
-struct dlg_result {
-    enum outcome outcome;
-    int http_status;               /* 0: none */
-    char text[OUTCOME_TEXT_BYTES]; /* "": the outcome's sentence */
-};
-
 struct dialogue {
     size_t state_size; /* zeroed before open() */
     /* Whether there is anything to say: if not, being connected (and TLS) is enough. NULL: there

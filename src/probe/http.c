@@ -6,11 +6,12 @@
  * blame); else the body is read too, to its end or 64 KB of it, because a truncated reply is not a
  * healthy one.
  */
+#include "probe/dialogue.h"
 #include "probe/engine.h"
 #include "probe/http_conf.h"
-#include "probe/http_reply.h"
 
 #include <healthsvc/config.h>
+#include <healthsvc/http_reply.h>
 #include <healthsvc/keys.h>
 
 #include <string.h>

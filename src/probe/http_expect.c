@@ -12,11 +12,11 @@
 #include <config.h>
 #endif
 
-#include "probe/dialogue.h"
 #include "probe/health_doc.h"
 #include "probe/http_conf.h"
-#include "probe/http_reply.h"
 #include "probe/json.h"
+
+#include <healthsvc/http_reply.h>
 
 #include <errno.h>
 #include <stdio.h>

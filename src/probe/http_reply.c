@@ -8,7 +8,7 @@
  * its reason phrase and the space before it, a chunk size may be followed by blanks.
  * Bytes behind the end of a reply are not looked at.
  */
-#include "probe/http_reply.h"
+#include <healthsvc/http_reply.h>
 
 #include <healthsvc/units.h>
 
@@ -54,7 +54,13 @@ void http_reply_init(struct http_reply *r, bool head)
 {
     *r = (struct http_reply){.head = head};
     strbuf_init(&r->line, HTTP_REPLY_SECTION_BYTES);
-    strbuf_init(&r->body, HTTP_REPLY_BODY_BYTES);
+    http_reply_limit_body(r, HTTP_REPLY_BODY_BYTES);
+}
+
+void http_reply_limit_body(struct http_reply *r, uint32_t limit_bytes)
+{
+    r->body_limit = limit_bytes;
+    strbuf_init(&r->body, limit_bytes);
 }
 
 void http_reply_done(struct http_reply *r)
@@ -335,8 +341,8 @@ static enum http_reply_step feed_body(struct http_reply *r, const uint8_t **in, 
                                       struct dlg_result *ret)
 {
     size_t take = *len;
-    if (take > HTTP_REPLY_BODY_BYTES - r->body_bytes)
-        take = HTTP_REPLY_BODY_BYTES - r->body_bytes;
+    if (take > r->body_limit - r->body_bytes)
+        take = r->body_limit - r->body_bytes;
     if (r->part != HTTP_PART_CLOSE) {
         if (take > r->left)
             take = (size_t)r->left;
@@ -349,7 +355,7 @@ static enum http_reply_step feed_body(struct http_reply *r, const uint8_t **in, 
     r->body_bytes += (uint32_t)take;
     *in += take;
     *len -= take;
-    if (r->body_bytes == HTTP_REPLY_BODY_BYTES)
+    if (r->body_bytes == r->body_limit)
         return HTTP_REPLY_END;
     if (r->part == HTTP_PART_CLOSE || r->left > 0)
         return HTTP_REPLY_MORE;

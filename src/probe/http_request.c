@@ -10,6 +10,7 @@
 
 #include <healthsvc/config.h>
 #include <healthsvc/probe.h>
+#include <healthsvc/url.h>
 
 #include <errno.h>
 #include <openssl/evp.h>
@@ -90,21 +91,6 @@ static int add_headers(struct strbuf *out, const char *headers, struct strbuf *w
     return 0;
 }
 
-static void add_host(struct strbuf *out, const struct target_conf *conf)
-{
-    const struct http_conf *http = conf->scheme_conf;
-    if (http->host != NULL) {
-        strbuf_adds(out, http->host);
-        return;
-    }
-    /* A zone ("fe80::1%eth0") means something on this machine only (RFC 6874 section 4). */
-    int len = (int)strcspn(conf->host, "%");
-    bool ipv6 = strchr(conf->host, ':') != NULL;
-    strbuf_addf(out, "%s%.*s%s", ipv6 ? "[" : "", len, conf->host, ipv6 ? "]" : "");
-    if (conf->port != conf->scheme->port)
-        strbuf_addf(out, ":%u", conf->port);
-}
-
 /* Basic with a user (RFC 7617), a bearer token without (RFC 6750). -EINVAL or -ENOMEM. */
 static int add_authorization(struct strbuf *out, const struct target_conf *conf, struct strbuf *why)
 {
@@ -165,7 +151,10 @@ int http_request_build(struct strbuf *out, const struct target_conf *conf, struc
         return -EINVAL;
     }
     strbuf_addf(out, "%s %s HTTP/1.1\r\nHost: ", http_method_words[http->method], conf->path);
-    add_host(out, conf);
+    if (http->host != NULL)
+        strbuf_adds(out, http->host);
+    else
+        url_add_host(out, conf);
     strbuf_adds(out, "\r\n");
     if (!has_header(http->headers, "User-Agent"))
         strbuf_adds(out, "User-Agent: healthsvc/" PACKAGE_VERSION "\r\n");

@@ -4,8 +4,8 @@
  * Threads: main. Errors: -EINVAL with a sentence that shows no part of the URL but its scheme, for
  * the rest may hold a password; -ENOMEM.
  */
-#ifndef HEALTHSVC_CONFIG_URL_H
-#define HEALTHSVC_CONFIG_URL_H
+#ifndef HEALTHSVC_URL_H
+#define HEALTHSVC_URL_H
 
 #include <healthsvc/attr.h>
 
@@ -15,5 +15,7 @@ struct target_conf;
 /* Fills in conf->scheme, host, port and path from conf->url. The scheme is set as soon as it is
  * known, even if it is not in this build or the rest is wrong. */
 int url_read(struct target_conf *conf, struct strbuf *why) MUST_CHECK;
+/* Adds the host, and the port unless it is the scheme's usual one, as the Host header has them. */
+void url_add_host(struct strbuf *out, const struct target_conf *conf);
 
 #endif

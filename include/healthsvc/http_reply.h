@@ -2,16 +2,15 @@
  * http_reply.h: an HTTP/1.x response, parsed from bytes that come in any pieces.
  *
  * The end and its words depend on the bytes alone, never on how they were cut.
- * Owner: lies in the dialogue's state. Allocates only for a line that was cut between two pieces
+ * Owner: lies in the caller's state. Allocates only for a line that was cut between two pieces
  * and for a body that is to be kept. Threads: one at a time.
  * Errors: HTTP_REPLY_FAILED with outcome and text in *ret.
  * Source: RFC 9112 (cited by section in the .c).
  */
-#ifndef HEALTHSVC_PROBE_HTTP_REPLY_H
-#define HEALTHSVC_PROBE_HTTP_REPLY_H
+#ifndef HEALTHSVC_HTTP_REPLY_H
+#define HEALTHSVC_HTTP_REPLY_H
 
-#include "probe/dialogue.h"
-
+#include <healthsvc/outcome.h>
 #include <healthsvc/strbuf.h>
 
 #include <stdbool.h>
@@ -23,7 +22,7 @@
 #define HTTP_REPLY_SECTION_BYTES 16384
 /* Lines that are not empty, of all the reply. */
 #define HTTP_REPLY_LINES 1000
-/* So much of a body is read; more is not needed, and is not waited for. */
+/* So much of a body is read, unless more is asked for; more is not needed, and is not waited for. */
 #define HTTP_REPLY_BODY_BYTES 65536
 
 enum http_part {
@@ -51,7 +50,7 @@ struct http_reply {
     bool http10, has_length, chunked;
     uint16_t status; /* of the latest status line, 1xx included; 0: none yet */
     uint16_t lines;
-    uint32_t section_bytes, body_bytes;
+    uint32_t section_bytes, body_bytes, body_limit;
     uint64_t left;      /* of the announced length, or of the chunk */
     struct strbuf line; /* what has come of a line */
     struct strbuf body;
@@ -69,6 +68,8 @@ enum http_reply_step {
 /* Nothing of a body is kept, and no header told, until the caller says so. */
 void http_reply_init(struct http_reply *r, bool head);
 void http_reply_done(struct http_reply *r);
+/* Reads so much of a body instead of HTTP_REPLY_BODY_BYTES. Before the first byte. */
+void http_reply_limit_body(struct http_reply *r, uint32_t limit_bytes);
 /* Takes bytes from the front of what *in, *len describe. */
 enum http_reply_step http_reply_feed(struct http_reply *r, const uint8_t **in, size_t *len,
                                      struct dlg_result *ret);
