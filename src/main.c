@@ -6,6 +6,9 @@
 #include <config.h>
 #endif
 
+#include "command/ending.h"
+#include "command/once.h"
+#include "command/query.h"
 #include "daemon/limits.h"
 #include "daemon/notify.h"
 
@@ -21,6 +24,7 @@
 #include <healthsvc/snapshot.h>
 #include <healthsvc/stats.h>
 #include <healthsvc/strbuf.h>
+#include <healthsvc/units.h>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 
@@ -36,6 +40,7 @@
 #include <pcre2.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,26 +49,38 @@
 
 #define RECENT_POLLERS_MS (10 * 60 * 1000)
 
-enum exit_code {
-    EXIT_DONE = 0,
-    EXIT_FAULT = 1, /* at run time, or an unhealthy -1 */
-    EXIT_USAGE = 2, /* of the command line or the configuration */
-};
-
 enum mode {
     MODE_SERVE = 0,
     MODE_TEST,
     MODE_ONCE,
+    MODE_QUERY,
 };
+
+/* The command line. */
+struct options {
+    enum mode mode;
+    const char *path;   /* of the configuration; NULL: not given */
+    struct query query; /* its format is -1's too */
+    bool timeout_given;
+    char fault[128]; /* the first one; "": none */
+};
+
+#define QUERY_TIMEOUT_MS 3000 /* a dependency's */
+#define QUERY_TIMEOUT_MAX_MS (24 * 3600 * INT64_C(1000))
 
 static const char help[] =
     "usage: healthsvc -c FILE        run, in the foreground; logs to standard error\n"
     "       healthsvc -t -c FILE     check FILE: exit 0, or 2 after every fault\n"
     "       healthsvc -1 -c FILE     ask every dependency once, print the verdict:\n"
     "                                exit 0 healthy, 1 not, 2 could not run\n"
+    "       healthsvc -q TARGET      ask a running one, print its answer:\n"
+    "                                exit 0 healthy, 1 not, or no answer; TARGET is\n"
+    "                                http://HOST[:PORT][/PATH] or unix:FILE[:/PATH]\n"
     "       healthsvc -V             version and features built in\n"
     "       healthsvc -h             this help\n"
     "\n"
+    "  With -1, -q: -f FORMAT, text, json or nagios (a plugin's line, exit 0 to 3).\n"
+    "  With -q: -T DURATION, how long it may take at most, 3s unless given.\n"
     "  SIGHUP reloads FILE; SIGUSR1 logs who has asked lately;\n"
     "  SIGTERM and SIGINT stop, a second one at once.\n"
     "  GET /health, /health/NAME, /livez, /readyz, /metrics\n"
@@ -161,18 +178,25 @@ static const struct checker_hooks hooks = {
 
 /* ---- modes ---- */
 
+#define FAULT_BYTES 256 /* of the first one, for who has room for no more */
+
+/* `first` is of FAULT_BYTES, or NULL. */
+static void keep_fault(char *first, const char *text)
+{
+    if (first != NULL && first[0] == '\0')
+        (void)snprintf(first, FAULT_BYTES, "%s", text);
+}
+
 static void print_fault(void *arg, const char *text)
 {
-    (void)arg;
     fprintf(stderr, "%s\n", text);
+    keep_fault(arg, text);
 }
 
 static void log_fault(void *arg, const char *text)
 {
-    char *first = arg; /* 256 bytes: the first one, for the supervisor */
     log_error("%s", text);
-    if (first[0] == '\0')
-        (void)snprintf(first, 256, "%s", text);
+    keep_fault(arg, text);
 }
 
 static int test(const char *path)
@@ -186,26 +210,7 @@ static int test(const char *path)
     return EXIT_DONE;
 }
 
-static int print_verdict(void)
-{
-    struct moment m;
-    struct strbuf body;
-    struct snapshot *s = board_acquire();
-    if (s == NULL)
-        return EXIT_USAGE;
-    board_moment(&m);
-    struct reading r = snapshot_read(s, &m);
-    strbuf_init(&body, SIZE_MAX / 2);
-    render_health(s, &m, &r, RENDER_TEXT, &body);
-    bool printed = strbuf_error(&body) == 0 && fputs(body.data, stdout) >= 0 && fflush(stdout) == 0;
-    strbuf_done(&body);
-    snapshot_unref(s);
-    if (!printed)
-        return EXIT_USAGE;
-    return r.verdict == VERDICT_FAIL ? EXIT_FAULT : EXIT_DONE;
-}
-
-static int once(struct config *config)
+static int once(struct config *config, enum render_format format)
 {
     struct checker *checker = NULL;
     struct strbuf why;
@@ -216,13 +221,14 @@ static int once(struct config *config)
     if (r == 0)
         r = checker_start(config, for_checks, &hooks, &checker);
     if (r < 0) {
-        log_error("cannot ask: %s", why.len > 0 ? why.data : strerror(-r));
+        code = ending_tell(format, EXIT_USAGE, NAGIOS_UNKNOWN, "cannot ask: %s",
+                           why.len > 0 ? why.data : strerror(-r));
     } else {
         pthread_mutex_lock(&publisher.mutex);
         while (!publisher.round)
             pthread_cond_wait(&publisher.round_done, &publisher.mutex);
         pthread_mutex_unlock(&publisher.mutex);
-        code = print_verdict();
+        code = once_print(format);
         checker_stop(checker);
     }
     strbuf_done(&why);
@@ -269,7 +275,7 @@ static void reload(struct daemon *d)
 {
     struct config *config = NULL;
     struct strbuf why;
-    char fault[256] = "";
+    char fault[FAULT_BYTES] = "";
     strbuf_init(&why, 1024);
     notify_reloading();
     int r = config_load(d->path, log_fault, fault, &config);
@@ -380,19 +386,133 @@ static void print_version(void)
 #endif
 }
 
-static int usage(const char *fault)
+/* ---- the command line ---- */
+
+static int usage(const struct options *o)
 {
-    fprintf(stderr, "healthsvc: %s\n%s", fault, help);
-    return EXIT_USAGE;
+    int code = ending_tell(o->query.format, EXIT_USAGE, NAGIOS_UNKNOWN, "%s", o->fault);
+    fputs(help, stderr);
+    return code;
 }
 
-static int run(enum mode mode, const char *path)
+static void fault(struct options *o, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void fault(struct options *o, const char *fmt, ...)
 {
+    va_list args;
+    if (o->fault[0] != '\0')
+        return;
+    va_start(args, fmt);
+    (void)vsnprintf(o->fault, sizeof o->fault, fmt, args);
+    va_end(args);
+}
+
+static void take_mode(struct options *o, enum mode mode)
+{
+    if (o->mode != MODE_SERVE)
+        fault(o, "-t, -1 and -q exclude each other and are given once");
+    o->mode = mode;
+}
+
+static void take_format(struct options *o, const char *word)
+{
+    if (!render_format_find(word, strlen(word), &o->query.format))
+        fault(o, "-f wants text, json or nagios");
+    o->query.format_given = true;
+}
+
+/* A number without a unit is of seconds, as in a configuration. */
+static void take_timeout(struct options *o, const char *text)
+{
+    int64_t *ms = &o->query.timeout_ms;
+    int64_t seconds;
+    int r = units_parse_duration_ms(text, ms);
+    if (r != 0 && units_parse_int(text, &seconds) == 0 && seconds <= QUERY_TIMEOUT_MAX_MS / 1000) {
+        *ms = seconds * 1000;
+        r = 0;
+    }
+    if (r != 0 || *ms < 1 || *ms > QUERY_TIMEOUT_MAX_MS)
+        fault(o, "-T wants a duration of 1ms .. 24h, like 500ms or 5s");
+    o->timeout_given = true;
+}
+
+static void check_options(struct options *o, bool rest)
+{
+    bool query = o->mode == MODE_QUERY;
+    if (rest && query)
+        fault(o, "an argument too many: -q takes one TARGET");
+    else if (rest)
+        fault(o, "an argument too many: the configuration is given by -c FILE");
+    if (query && o->path != NULL)
+        fault(o, "-c has no use with -q: a running one has its configuration");
+    if (!query && o->path == NULL)
+        fault(o, "no configuration: -c FILE is missing");
+    if (o->query.format_given && !query && o->mode != MODE_ONCE)
+        fault(o, "-f has a use with -1 and -q only");
+    if (o->timeout_given && !query)
+        fault(o, "-T has a use with -q only");
+}
+
+/* All of it, whatever is wrong: an -f behind a fault decides how it is told. True: go on; false: help
+ * or version have been printed. */
+static bool read_options(int argc, char **argv, struct options *o)
+{
+    static const struct option long_options[] = {
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0},
+    };
+    opterr = 0;
+    for (int c; (c = getopt_long(argc, argv, ":c:t1q:f:T:Vh", long_options, NULL)) != -1;) {
+        switch (c) {
+        case 'c':
+            o->path = optarg;
+            break;
+        case 't':
+            take_mode(o, MODE_TEST);
+            break;
+        case '1':
+            take_mode(o, MODE_ONCE);
+            break;
+        case 'q':
+            take_mode(o, MODE_QUERY);
+            o->query.target = optarg;
+            break;
+        case 'f':
+            take_format(o, optarg);
+            break;
+        case 'T':
+            take_timeout(o, optarg);
+            break;
+        case 'V':
+            print_version();
+            return false;
+        case 'h':
+            fputs(help, stdout);
+            return false;
+        case ':':
+            fault(o, "-%c needs a value", optopt);
+            break;
+        default:
+            fault(o, "unknown option '%s'",
+                  optopt != 0 ? (char[]){'-', (char)optopt, '\0'} : argv[optind - 1]);
+            break;
+        }
+    }
+    check_options(o, optind < argc);
+    return true;
+}
+
+static int run(const struct options *o)
+{
+    bool serves = o->mode == MODE_SERVE;
+    enum render_format format = o->query.format;
     sigset_t signals;
-    char first_fault[256] = "";
+    char first_fault[FAULT_BYTES] = "";
     struct config *config = NULL;
-    if (mode == MODE_TEST)
-        return test(path);
+    if (o->mode == MODE_QUERY)
+        return query_run(&o->query);
+    if (o->mode == MODE_TEST)
+        return test(o->path);
 
     /* Before any thread exists, so that every thread inherits it: in CivetWeb 1.15 a signal that
      * is handled on a worker closes its connection. */
@@ -402,7 +522,7 @@ static int run(enum mode mode, const char *path)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGUSR1);
     sigaddset(&signals, SIGUSR2);
-    if (mode == MODE_SERVE)
+    if (serves)
         pthread_sigmask(SIG_BLOCK, &signals, NULL);
     (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes with write(2) */
     log_init();
@@ -410,19 +530,20 @@ static int run(enum mode mode, const char *path)
     limits_tame_malloc();
     limits_raise_descriptors();
     limits_forbid_core_dumps();
-    if (mode == MODE_SERVE ? config_load(path, log_fault, first_fault, &config) < 0
-                           : config_load(path, print_fault, NULL, &config) < 0) {
-        if (mode == MODE_SERVE)
-            log_error("cannot start: the configuration has faults file=%s", path);
+    if (config_load(o->path, serves ? log_fault : print_fault, first_fault, &config) < 0) {
+        if (serves)
+            log_error("cannot start: the configuration has faults file=%s", o->path);
+        else if (format == RENDER_NAGIOS)
+            return ending_tell(format, EXIT_USAGE, NAGIOS_UNKNOWN, "%s", first_fault);
         return EXIT_USAGE;
     }
     limits_trim_memory();
-    int code = EXIT_FAULT;
+    int code;
     int r = board_open();
     if (r < 0)
-        log_error("cannot start: %s", strerror(-r));
+        code = ending_tell(format, EXIT_FAULT, NAGIOS_UNKNOWN, "cannot start: %s", strerror(-r));
     else
-        code = mode == MODE_ONCE ? once(config) : serve(path, config, &signals);
+        code = serves ? serve(o->path, config, &signals) : once(config, format);
     board_close();
     config_unref(config);
     return code;
@@ -430,43 +551,8 @@ static int run(enum mode mode, const char *path)
 
 int main(int argc, char **argv)
 {
-    static const struct option long_options[] = {
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {NULL, 0, NULL, 0},
-    };
-    enum mode mode = MODE_SERVE;
-    const char *path = NULL;
-    char fault[80];
-    opterr = 0;
-    for (int c; (c = getopt_long(argc, argv, ":c:t1Vh", long_options, NULL)) != -1;) {
-        switch (c) {
-        case 'c':
-            path = optarg;
-            break;
-        case 't':
-        case '1':
-            if (mode != MODE_SERVE)
-                return usage("-t and -1 exclude each other and are given once");
-            mode = c == 't' ? MODE_TEST : MODE_ONCE;
-            break;
-        case 'V':
-            print_version();
-            return EXIT_DONE;
-        case 'h':
-            fputs(help, stdout);
-            return EXIT_DONE;
-        case ':':
-            return usage("-c needs a FILE");
-        default:
-            (void)snprintf(fault, sizeof fault, "unknown option '%s'",
-                           optopt != 0 ? (char[]){'-', (char)optopt, '\0'} : argv[optind - 1]);
-            return usage(fault);
-        }
-    }
-    if (optind < argc)
-        return usage("an argument too many: the configuration is given by -c FILE");
-    if (path == NULL)
-        return usage("no configuration: -c FILE is missing");
-    return run(mode, path);
+    struct options o = {.query.timeout_ms = QUERY_TIMEOUT_MS};
+    if (!read_options(argc, argv, &o))
+        return EXIT_DONE;
+    return o.fault[0] != '\0' ? usage(&o) : run(&o);
 }

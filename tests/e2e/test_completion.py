@@ -69,9 +69,17 @@ def test_files_are_offered_where_a_file_goes(offered):
     assert offered("-t", "-c", "hea") == {"health.conf"}
 
 
+def test_formats_are_offered_where_a_format_goes(offered):
+    assert offered("-1", "-f", "") == {"text", "json", "nagios"}
+    assert offered("-q", "localhost:8000", "-f", "n") == {"nagios"}
+    assert offered("-q", "") == offered("-q", "localhost:8000", "-T", "") == set()
+
+
 def test_what_excludes_another_is_not_offered_after_it(offered):
     assert offered("-t", "") == {"-c"}
-    assert offered("-1", "") == {"-c"}
-    assert offered("-c", "health.conf", "") == {"-t", "-1"}
+    assert offered("-1", "") == {"-c", "-f"}
+    assert offered("-c", "health.conf", "") == {"-t", "-1", "-f"}
+    assert offered("-q", "localhost:8000", "") == {"-f", "-T"}
+    assert offered("-q", "localhost:8000", "-f", "json", "-T", "1s", "") == set()
     assert offered("-t", "-c", "health.conf", "") == set()
     assert offered("-V", "") == set()

@@ -1,4 +1,5 @@
 """The command line: -t, -1, -V, -h, and what each ends with."""
+import json
 import os
 import pathlib
 import re
@@ -7,6 +8,7 @@ import subprocess
 import pytest
 
 import daemon
+import plugin
 
 TOP = pathlib.Path(os.environ.get("TOP_SRCDIR", "."))
 PLAIN = 'name = "gateway"; listen = "127.0.0.1:0";\n'
@@ -18,7 +20,8 @@ def run_with(tmp_path):
     def run(option, text, env=None):
         conf = tmp_path / "health.conf"
         conf.write_text(text)
-        return daemon.run(*([option] if option else []), "-c", conf, env=env)
+        options = [option] if isinstance(option, str) else option or []
+        return daemon.run(*options, "-c", conf, env=env)
     return run
 
 
@@ -29,7 +32,7 @@ def one(url, more=""):
 def test_help_and_version():
     helped = daemon.run("-h")
     assert helped.returncode == 0 and helped.stderr == ""
-    for option in ("-c FILE", "-t", "-1", "-V", "-h"):
+    for option in ("-c FILE", "-t", "-1", "-q", "-f", "-T", "-V", "-h"):
         assert option in helped.stdout
     version = daemon.run("-V")
     assert version.returncode == 0
@@ -45,7 +48,21 @@ def test_help_and_version():
     (["-t"], "-c"),
     (["-1"], "-c"),
     (["-c", "a", "b"], "argument"),
-    (["-t", "-1", "-c", "a"], "-t and -1"),
+    (["-t", "-1", "-c", "a"], "-t, -1 and -q exclude each other"),
+    (["-q", "a", "-1"], "-t, -1 and -q exclude each other"),
+    (["-q"], "-q needs a value"),
+    (["-q", "a", "b"], "-q takes one TARGET"),
+    (["-q", "a", "-c", "b"], "-c has no use with -q"),
+    (["-q", "a", "-f"], "-f needs a value"),
+    (["-q", "a", "-f", "xml"], "text, json or nagios"),
+    (["-f", "json", "-c", "a"], "-f has a use with -1 and -q only"),
+    (["-t", "-f", "json", "-c", "a"], "-f has a use with -1 and -q only"),
+    (["-1", "-T", "1s", "-c", "a"], "-T has a use with -q only"),
+    (["-q", "a", "-T", "soon"], "-T wants a duration"),
+    (["-q", "a", "-T", "0"], "-T wants a duration"),
+    (["-q", "a", "-T", "-1"], "-T wants a duration"),
+    (["-q", "a", "-T", "25h"], "-T wants a duration"),
+    (["-q", "a", "-T", "9223372036854775807"], "-T wants a duration"),
     (["-c", "/nonexistent/health.conf"], "/nonexistent/health.conf"),
     (["-t", "-c", "/nonexistent/health.conf"], "/nonexistent/health.conf"),
     (["-1", "-c", "/nonexistent/health.conf"], "/nonexistent/health.conf"),
@@ -55,6 +72,14 @@ def test_wrong_usage_ends_with_2(arguments, told):
     ended = daemon.run(*arguments)
     assert ended.returncode == 2
     assert told in ended.stderr and ended.stdout == ""
+
+
+def test_wrong_usage_is_unknown_to_a_monitoring_system():
+    for arguments in (["-x", "-f", "nagios"], ["-f", "nagios", "-q", "a", "-T", "x"],
+                      ["-1", "-f", "nagios"], ["-q", "a", "-1", "-f", "nagios"]):
+        ended = daemon.run(*arguments)
+        assert plugin.read(ended.stdout, ended.returncode).state == "UNKNOWN"
+        assert "usage: healthsvc" in ended.stderr
 
 
 def test_a_good_file_is_good(run_with):
@@ -141,6 +166,41 @@ def test_once_does_not_listen(run_with, peers):
 def test_once_without_dependencies(run_with):
     asked = run_with("-1", PLAIN)
     assert (asked.returncode, asked.stdout) == (0, "Up and running\n")
+
+
+def test_once_as_json(run_with, peers):
+    for peer, code, status in ((peers.http(), 0, "pass"), (peers.refused(), 1, "fail")):
+        asked = run_with(["-1", "-f", "json"], one(peer.url()))
+        assert asked.returncode == code
+        said = json.loads(asked.stdout)
+        assert said["status"] == said["checks"]["trips:responseTime"][0]["status"] == status
+
+
+def test_once_as_a_plugin(run_with, peers):
+    def said(code, text):
+        asked = run_with(["-1", "-f", "nagios"], text)
+        assert asked.returncode == code
+        return plugin.read(asked.stdout, code)
+    assert said(0, one(peers.http().url())).text == "1 of 1 dependency up"
+    assert said(1, one(peers.refused().url(), 'importance = "optional";')).text == \
+        "trips: connection refused"
+    line = said(2, one(peers.refused().url()))
+    assert line.text == "trips: connection refused" and line.items["trips"].value is None
+    # What cannot be asked from here is not critical.
+    assert said(3, one("exec", "").replace('url = "exec"', 'exec = "/nonexistent/plugin"')).text \
+        == "trips: not checked yet"
+    # What cannot run at all is not either.
+    line = said(3, "perod = 1;\nworkers = 0;")
+    assert "health.conf:1: unknown setting 'perod'" in line.text and line.items == {}
+
+
+def test_once_that_cannot_be_printed_ends_with_2(tmp_path):
+    path = tmp_path / "health.conf"
+    path.write_text(PLAIN)
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run([daemon.BINARY, "-1", "-c", path], stdout=full, check=False,
+                               stderr=subprocess.PIPE, text=True, timeout=30 * daemon.SCALE)
+    assert ended.returncode == 2 and "cannot print the verdict" in ended.stderr
 
 
 def test_once_with_a_bad_file(run_with):
