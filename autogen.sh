@@ -16,7 +16,8 @@ test_packages="python3 python3-pytest python3-cryptography curl openssl haproxy 
     redis-server memcached exim4-daemon-light dovecot-imapd dovecot-pop3d vsftpd openssh-server
     nats-server libzookeeper-java default-jre-headless
     monitoring-plugins-basic unbound chrony python3-grpcio
-    postgresql mariadb-server rabbitmq-server mosquitto slapd php-fpm"
+    postgresql mariadb-server rabbitmq-server mosquitto slapd php-fpm
+    monit nagios4-core icinga2-bin python3-yaml"
 
 as_root()
 {

@@ -19,7 +19,7 @@ PAGE = pathlib.Path(os.environ.get("TOP_SRCDIR", ".")) / "conf/doc/recipes.md"
 CONF = """
 name = "gateway";
 listen = "127.0.0.1:0";
-defaults = { period = "300ms"; timeout = "250ms"; confirm = "100ms"; fall = 1; rise = 1; };
+defaults = { period = "1s"; timeout = "900ms"; confirm = "100ms"; fall = 2; rise = 1; };
 dependencies = ( { name = "trips"; url = "%s"; } );
 """
 
@@ -322,10 +322,10 @@ def test_icinga(gateway, tmp_path):
     address = re.search(r'address = "(.*)"', text).group(1)
     words = [word.replace("$address$", address) for word in words]
     code, said = commands_exit(words, gateway.port)
-    assert (code, said.split(" - ")[0]) == (0, "HEALTHSVC OK")
+    assert (code, said.split(" - ")[0]) == (0, "HEALTHSVC OK"), said
     fail(gateway)
     code, said = commands_exit(words, gateway.port)
-    assert (code, said.split(" - ")[0]) == (2, "HEALTHSVC CRITICAL")
+    assert (code, said.split(" - ")[0]) == (2, "HEALTHSVC CRITICAL"), said
 
 
 def test_monit(gateway, run, tmp_path):
