@@ -81,6 +81,11 @@ struct scheme {
     bool (*wants_tls)(const struct target_conf *conf);
 };
 
+/* Commands (exec) that run at once; those that outlive their check included. */
+#define CHILDREN_MAX 32
+/* How long one that its deadline has struck may go on: from SIGTERM to SIGKILL. */
+#define CHILD_GRACE_MS 500
+
 /* The row of that name, or NULL; known schemes that are not built have `ops` NULL. */
 const struct scheme *scheme_find(const char *name);
 /* The i-th row of schemes.def, NULL past the end. */

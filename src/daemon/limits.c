@@ -13,9 +13,9 @@
 #include <stdint.h>
 #include <sys/resource.h>
 
-#define FOR_LIBRARIES 48    /* libuv, epoll, name servers, logs, files being read, a reload */
-#define LEAST_FOR_CHECKS 16 /* below that nothing useful can be asked */
-#define ARENAS 2            /* the checker's and everybody's */
+#define FOR_LIBRARIES 48 /* libuv, epoll, name servers, logs, files being read, a reload */
+#define LEAST_CHECKS 8   /* at once; below that nothing useful can be asked */
+#define ARENAS 2         /* the checker's and everybody's */
 #define MMAP_FROM_BYTES 131072
 #define TRIM_FROM_BYTES 1048576 /* checks come in bursts: an arena must not shrink between them */
 #define SOCKETS_PER_CHECK 2     /* addresses overlap at times */
@@ -48,13 +48,23 @@ void limits_forbid_core_dumps(void)
     (void)setrlimit(RLIMIT_CORE, &none);
 }
 
-int limits_share_descriptors(size_t for_clients, struct strbuf *why, size_t *ret_for_checks)
+size_t limits_descriptors(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return -errno;
-    size_t have = limit.rlim_cur > SIZE_MAX ? SIZE_MAX : (size_t)limit.rlim_cur;
-    size_t need = for_clients + FOR_LIBRARIES + LEAST_FOR_CHECKS;
+        return 0;
+    return limit.rlim_cur > SIZE_MAX ? SIZE_MAX : (size_t)limit.rlim_cur;
+}
+
+size_t limits_descriptors_for(size_t for_clients, size_t checks)
+{
+    return for_clients + FOR_LIBRARIES + checks * SOCKETS_PER_CHECK;
+}
+
+int limits_share_descriptors(size_t for_clients, struct strbuf *why, size_t *ret_for_checks)
+{
+    size_t have = limits_descriptors();
+    size_t need = limits_descriptors_for(for_clients, LEAST_CHECKS);
     if (have < need) {
         strbuf_addf(why,
                     "the limit of open files (RLIMIT_NOFILE) is %zu, but this configuration needs "

@@ -21,6 +21,10 @@ void limits_trim_memory(void);
 void limits_raise_descriptors(void);
 /* No core dump, which would hold every secret of the configuration; children inherit it. */
 void limits_forbid_core_dumps(void);
+/* RLIMIT_NOFILE as it stands; 0: it cannot be told. */
+size_t limits_descriptors(void);
+/* What so many checks at once need, and all else beside them; `for_clients` is for the HTTP side. */
+size_t limits_descriptors_for(size_t for_clients, size_t checks);
 /* Shares the limit out: `for_clients` are kept for the HTTP side, since an acceptor without
  * descriptors spins; some for libraries; the rest bounds the checks under way at once. */
 int limits_share_descriptors(size_t for_clients, struct strbuf *why, size_t *ret_for_checks)

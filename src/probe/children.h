@@ -12,6 +12,7 @@
 
 #include <healthsvc/attr.h>
 #include <healthsvc/loop.h>
+#include <healthsvc/probe.h>
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,9 +20,7 @@
 struct child;
 struct children;
 
-#define CHILDREN_MAX 32         /* at once; those that outlive their check included */
 #define CHILD_OUTPUT_BYTES 4096 /* kept; more is read and forgotten */
-#define CHILD_GRACE_MS 500      /* from SIGTERM to SIGKILL */
 
 int children_new(struct loop *loop, struct children **ret_children) MUST_CHECK;
 /* Ends what still runs, at most CHILD_GRACE_MS and a moment later. Accepts NULL, returns NULL. */
