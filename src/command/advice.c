@@ -126,6 +126,13 @@ static bool is_open(const char *file, unsigned *ret_mode)
     return true;
 }
 
+static void add_open(struct strbuf *out, const char *setting, const char *file, unsigned mode)
+{
+    strbuf_addf(out, "'%s': everybody on this machine may read ", setting);
+    strbuf_add_printable(out, file, strlen(file), 1024);
+    strbuf_addf(out, " (mode %04o)", mode);
+}
+
 static void advise_open_secret(const struct one *d, struct strbuf *out)
 {
     const struct target_conf *t = d->conf;
@@ -138,12 +145,10 @@ static void advise_open_secret(const struct one *d, struct strbuf *out)
     };
     for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
         unsigned mode = 0;
-        if (!is_open(secrets[i].file, &mode))
-            continue;
-        strbuf_addf(out, "'%s': everybody on this machine may read ", secrets[i].name);
-        strbuf_add_printable(out, secrets[i].file, strlen(secrets[i].file), 1024);
-        strbuf_addf(out, " (mode %04o)", mode);
-        return;
+        if (is_open(secrets[i].file, &mode)) {
+            add_open(out, secrets[i].name, secrets[i].file, mode);
+            return;
+        }
     }
 }
 
@@ -239,6 +244,13 @@ static void advise_shutdown(const struct all *s, struct strbuf *out)
                  "by default)");
 }
 
+static void advise_open_token(const struct all *s, struct strbuf *out)
+{
+    unsigned mode = 0;
+    if (is_open(s->config->details_token_file, &mode))
+        add_open(out, "details_token_file", s->config->details_token_file, mode);
+}
+
 /* ---- the rows ---- */
 
 static const struct {
@@ -257,7 +269,8 @@ static const struct {
 #define ABOUT_ONE (sizeof about_one / sizeof about_one[0])
 
 static void (*const about_all[])(const struct all *s, struct strbuf *out) = {
-    advise_descriptors, advise_cores, advise_commands, advise_never_fails, advise_shutdown,
+    advise_descriptors, advise_cores,    advise_commands,
+    advise_never_fails, advise_shutdown, advise_open_token,
 };
 
 /* ---- who asks the same ---- */

@@ -260,6 +260,8 @@ static void read_details_token(struct loader *l, const config_setting_t *at)
         l->no_memory = true;
         return;
     }
+    free(config->details_token_file);
+    config->details_token_file = path;
     strbuf_init(&why, WHY_MAX_BYTES);
     int err = secret_read_file("details_token_file", path, &why, &config->details_token);
     if (err == -ENOMEM)
@@ -267,7 +269,6 @@ static void read_details_token(struct loader *l, const config_setting_t *at)
     else if (err != 0)
         faults_add(&l->faults, at, "%s", why.data);
     strbuf_done(&why);
-    free(path);
 }
 
 void top_read(struct loader *l, const config_setting_t *root)

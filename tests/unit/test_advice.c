@@ -201,6 +201,13 @@ TEST(secrets_that_everybody_may_read)
         advice(ONE("url = \"https://trips/\"; cert_file = \"cert.pem\";")),
         "warning: trips: 'cert_file': everybody on this machine may read cert.pem (mode 0644)");
 
+    write_file("token", "swordfish-swordfish\n", 0644);
+    EXPECT_STR(advice("details_token_file = \"token\";"),
+               CONF ": warning: 'details_token_file': everybody on this machine may read token "
+                    "(mode 0644)\n");
+    EXPECT(chmod("token", 0600) == 0);
+    EXPECT_STR(advice(NULL), "");
+
     const char *with_header =
         ONE("url = \"http://trips/\"; "
             "headers = [ \"Accept: text/plain\", \"authorization: Bearer x\" ];");
@@ -308,7 +315,7 @@ int main(void)
     RUN(shutdown_too_short_to_be_seen);
     RUN(of_many_alike_the_first_are_told);
     strbuf_done(&told);
-    static const char *const files[] = {CONF, "password", "key.pem", "cert.pem"};
+    static const char *const files[] = {CONF, "password", "token", "key.pem", "cert.pem"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
         (void)unlink(files[i]);
     EXPECT(rmdir(folder) == 0);
