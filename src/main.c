@@ -6,7 +6,10 @@
 #include <config.h>
 #endif
 
+#include "command/advice.h"
 #include "command/ending.h"
+#include "command/examine.h"
+#include "command/forecast.h"
 #include "command/once.h"
 #include "command/query.h"
 #include "daemon/limits.h"
@@ -70,7 +73,8 @@ struct options {
 
 static const char help[] =
     "usage: healthsvc -c FILE        run, in the foreground; logs to standard error\n"
-    "       healthsvc -t -c FILE     check FILE: exit 0, or 2 after every fault\n"
+    "       healthsvc -t -c FILE     check FILE: exit 2 after every fault, else 0 and what it\n"
+    "                                will do and need, with warnings\n"
     "       healthsvc -1 -c FILE     ask every dependency once, print the verdict:\n"
     "                                exit 0 healthy, 1 not, 2 could not run\n"
     "       healthsvc -q TARGET      ask a running one, print its answer:\n"
@@ -199,15 +203,44 @@ static void log_fault(void *arg, const char *text)
     keep_fault(arg, text);
 }
 
+/* What it will do and need goes to standard output, what is wrong or odd to standard error. */
+static int examine(const struct config *config)
+{
+    struct forecast forecast;
+    struct strbuf why, table;
+    size_t for_clients = server_descriptors(config, config->workers);
+    forecast_make(config, &forecast);
+    limits_raise_descriptors(); /* as when it serves */
+    struct advice_descriptors descriptors = {
+        .have = limits_descriptors(),
+        .needed = limits_descriptors_for(for_clients, forecast.at_once),
+    };
+    strbuf_init(&why, 1024);
+    strbuf_init(&table, SIZE_MAX / 2);
+    if (limits_share_descriptors(for_clients, &why, &descriptors.checks) < 0)
+        descriptors.shortage = why.data;
+    int r = examine_table(config, &forecast, &descriptors, &table);
+    if (r == 0) {
+        printf("%s: ok, %zu %s\n%s", config->path, config->target_count,
+               config->target_count == 1 ? "dependency" : "dependencies", table.data);
+        r = fflush(stdout) == 0 ? advice_tell(config, &forecast, &descriptors, print_fault, NULL)
+                                : -EIO;
+    }
+    strbuf_done(&why);
+    strbuf_done(&table);
+    return r;
+}
+
 static int test(const char *path)
 {
     struct config *config = NULL;
     if (config_load(path, print_fault, NULL, &config) < 0)
         return EXIT_USAGE;
-    printf("%s: ok, %zu %s\n", path, config->target_count,
-           config->target_count == 1 ? "dependency" : "dependencies");
+    int r = examine(config);
+    if (r < 0)
+        fprintf(stderr, "healthsvc: %s\n", strerror(-r));
     config_unref(config);
-    return EXIT_DONE;
+    return r < 0 ? EXIT_FAULT : EXIT_DONE;
 }
 
 static int once(struct config *config, enum render_format format)

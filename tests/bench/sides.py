@@ -5,6 +5,7 @@ Every process is started here, ended by its own id, and lives on loopback only.
 
 import os
 import pathlib
+import re
 import resource
 import shlex
 import signal
@@ -114,6 +115,12 @@ class Healthsvc(Side):
         self.reader.start()
         self.port = int(self.await_line("listening on ")[1].split("listening on ")[1].split(":")[1]
                         .split()[0])
+
+    def forecast_mb(self):
+        """What -t says of its memory, at rest and if all hang."""
+        told = subprocess.run([HEALTHSVC, "-t", "-c", self.path], check=True, capture_output=True,
+                              text=True).stdout
+        return re.search(r"^memory +(.*) \(", told, re.MULTILINE).group(1)
 
     def _read(self):
         for line in self.process.stderr:

@@ -85,6 +85,91 @@ def test_wrong_usage_is_unknown_to_a_monitoring_system():
 def test_a_good_file_is_good(run_with):
     tested = run_with("-t", one("http://trips.test/"))
     assert (tested.returncode, tested.stderr) == (0, "")
+    assert re.match(r"\S+/health\.conf: ok, 1 dependency\n\n", tested.stdout)
+
+
+def test_what_it_will_do_and_need_is_told(run_with):
+    tested = run_with("-t", PLAIN + """workers = 7;
+        dependencies = (
+          { name = "trips"; url = "http://trips.test/"; },
+          { name = "sea"; url = "https://sea.test/"; period = "60s"; }
+        );""")
+    said = tested.stdout
+    assert re.search(r"^trips +10s +12s \.\. 22s +11s \.\. 19s +33s$", said, re.MULTILINE)
+    assert re.search(r"^sea +60s +62s \.\. 72s +61s \.\. 69s +183s$", said, re.MULTILINE)
+    assert re.search(r"^checks +0\.12 a second; 2\.00 ", said, re.MULTILINE)
+    assert re.search(r"^threads .* same time: 7$", said, re.MULTILINE)
+    assert max(map(len, said.splitlines()[1:])) <= 80
+
+
+def test_a_warning_is_told_by_line_and_ends_with_0(run_with):
+    tested = run_with("-t", one("http://trips.test/", 'period = "10s";\n max_age = "11s";'))
+    assert tested.returncode == 0
+    assert re.fullmatch(r"\S+/health\.conf:2: warning: trips: 'max_age' is 11s, .*\n", tested.stderr)
+    assert "trips" in tested.stdout
+
+
+def test_secrets_beside_the_file_that_everybody_may_read_are_warned_of(run_with, tmp_path):
+    text = 'details_token_file = "token";\n' + one("http://x/", 'password_file = "password";')
+    for name in ("token", "password"):
+        (tmp_path / name).write_text("swordfish-swordfish\n")
+        (tmp_path / name).chmod(0o644)
+    told = run_with("-t", text).stderr.splitlines()
+    assert len(told) == 2 and "swordfish" not in "".join(told)
+    assert f"may read {tmp_path}/password (mode 0644)" in told[0]
+    assert f"may read {tmp_path}/token (mode 0644)" in told[1]
+    for name in ("token", "password"):
+        (tmp_path / name).chmod(0o600)
+    assert run_with("-t", text).stderr == ""
+
+
+@pytest.mark.parametrize("limit, told", [
+    (100, "it would not start here"), (300, "300 here: enough for"), (4000, None)])
+def test_too_few_descriptors_are_warned_of(tmp_path, limit, told):
+    conf = tmp_path / "health.conf"
+    conf.write_text(PLAIN + "dependencies = (" + ",".join(
+        f'{{ name = "d{i}"; url = "http://d{i}.test/"; }}' for i in range(200)) + ");")
+    ran = subprocess.run(["prlimit", f"--nofile={limit}:{limit}", daemon.BINARY, "-t", "-c",
+                          str(conf)], capture_output=True, text=True, timeout=30 * daemon.SCALE,
+                         check=False)
+    assert ran.returncode == 0
+    assert f"the limit is {limit} here" in ran.stdout
+    if told:
+        assert re.fullmatch(rf"{conf}: warning: .*{told}.*\n", ran.stderr)
+    else:
+        assert ran.stderr == ""
+
+
+def test_ten_thousand_are_examined(tmp_path):
+    conf = tmp_path / "health.conf"
+    conf.write_text(PLAIN + "dependencies = (" + ",".join(
+        f'{{ name = "d{i}"; url = "http://d{i}.test/"; }}' for i in range(10000)) + ");")
+    tested = daemon.run("-t", "-c", conf)
+    assert tested.returncode == 0
+    assert len(re.findall(r"^d\d+ ", tested.stdout, re.MULTILINE)) == 10000
+
+
+README = (TOP / "README.md").read_text()
+EXAMPLE = re.search(r"## A configuration\n\n```\n(.*?)```", README, re.DOTALL).group(1)
+
+
+def test_the_documented_configurations_give_no_warning(run_with):
+    shipped = (TOP / "conf/health.conf").read_text()
+    for text in (EXAMPLE, re.sub(r"(?m)^#(  \{ name = )", r"\1", shipped)):
+        tested = run_with("-t", text)
+        assert (tested.returncode, tested.stderr) == (0, "")
+        assert re.search(r"^trips  ", tested.stdout, re.MULTILINE)
+
+
+def test_the_documented_table_is_that_of_the_documented_configuration(run_with):
+    shown = re.search(r"\$ healthsvc -t -c health.conf\n(.*?)```", README, re.DOTALL).group(1)
+    _, times, sums = run_with("-t", EXAMPLE).stdout.split("\n\n")
+    _, shown_times, shown_sums = shown.split("\n\n")
+    assert times == shown_times
+
+    def what_is_the_same_everywhere(text):
+        return re.sub(r"\d+", "N", text)
+    assert what_is_the_same_everywhere(sums) == what_is_the_same_everywhere(shown_sums)
 
 
 def test_every_fault_is_told_with_its_line_in_one_run(run_with):
