@@ -21,6 +21,11 @@ struct strbuf;
 int units_parse_int(const char *text, int64_t *ret_value) MUST_CHECK;
 /* Like units_parse_int() for `len` bytes of digits only (no sign). */
 int units_parse_digits(const char *text, size_t len, uint64_t *ret_value) MUST_CHECK;
+/* `len` bytes of a decimal number, "-1.5" "2.5e-06" ".5", as the double nearest to it. */
+int units_parse_decimal(const char *text, size_t len, double *ret_value) MUST_CHECK;
+/* A finite number in the fewest digits that units_parse_decimal() reads as the same one; it is a
+ * number of JSON and of Prometheus too. */
+void units_format_decimal(struct strbuf *b, double value);
 /* A duration with its unit: "250ms" "5s" "1m" "2h" "1d"; a decimal integer and one unit. */
 int units_parse_duration_ms(const char *text, int64_t *ret_ms) MUST_CHECK;
 /* Shortest exact form: 250 -> "250ms", 5000 -> "5s", 90000 -> "90s", 3600000 -> "1h". */

@@ -6,8 +6,12 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <float.h>
 #include <inttypes.h>
+#include <math.h>
 #include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <healthsvc/strbuf.h>
@@ -63,6 +67,63 @@ int units_parse_int(const char *text, int64_t *ret_value)
         return -ERANGE;
     *ret_value = negative ? -(int64_t)value : (int64_t)value;
     return 0;
+}
+
+#define DECIMAL_MAX_BYTES 63
+
+static size_t count_digits(const char *text, const char *end)
+{
+    size_t digits = 0;
+    while (text + digits < end && text[digits] >= '0' && text[digits] <= '9')
+        digits++;
+    return digits;
+}
+
+int units_parse_decimal(const char *text, size_t len, double *ret_value)
+{
+    const char *at = text, *end = text + len;
+    char copy[DECIMAL_MAX_BYTES + 1];
+
+    at += at < end && *at == '-';
+    size_t whole = count_digits(at, end), fraction = 0;
+    at += whole;
+    if (at < end && *at == '.') {
+        fraction = count_digits(++at, end);
+        at += fraction;
+    }
+    if (at < end && (*at == 'e' || *at == 'E')) {
+        at++;
+        at += at < end && (*at == '-' || *at == '+');
+        size_t exponent = count_digits(at, end);
+        if (exponent == 0)
+            return -EINVAL;
+        at += exponent;
+    }
+    if (at != end || whole + fraction == 0)
+        return -EINVAL;
+    if (len > DECIMAL_MAX_BYTES)
+        return -ERANGE;
+    /* Of this form strtod() takes no other view: the locale is never set. */
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    double value = strtod(copy, NULL);
+    if (!isfinite(value))
+        return -ERANGE;
+    *ret_value = value;
+    return 0;
+}
+
+void units_format_decimal(struct strbuf *b, double value)
+{
+    char text[32];
+    double same = value;
+
+    for (int digits = DBL_DIG; digits <= DBL_DECIMAL_DIG; digits++) {
+        int len = snprintf(text, sizeof text, "%.*g", digits, value);
+        if (units_parse_decimal(text, (size_t)len, &same) != 0 || same == value)
+            break;
+    }
+    strbuf_adds(b, text);
 }
 
 int units_parse_duration_ms(const char *text, int64_t *ret_ms)

@@ -54,6 +54,81 @@ TEST(parses_integers)
     }
 }
 
+TEST(parses_decimals)
+{
+    static const struct {
+        const char *text;
+        int err;
+        double value;
+    } cases[] = {
+        {"0", 0, 0},
+        {"-7", 0, -7},
+        {"1.5", 0, 1.5},
+        {".5", 0, 0.5},
+        {"5.", 0, 5},
+        {"-0.25", 0, -0.25},
+        {"2.5e-06", 0, 2.5e-06},
+        {"1E3", 0, 1000},
+        {"1e+3", 0, 1000},
+        {"1e-999", 0, 0},
+        {"9007199254740992", 0, 9007199254740992},
+        {"1e309", -ERANGE, 0},
+        {"-1e309", -ERANGE, 0},
+        {"1000000000000000000000000000000000000000000000000000000000000000", -ERANGE, 0},
+        {"", -EINVAL, 0},
+        {"-", -EINVAL, 0},
+        {".", -EINVAL, 0},
+        {"-.", -EINVAL, 0},
+        {"+1", -EINVAL, 0},
+        {"--1", -EINVAL, 0},
+        {" 1", -EINVAL, 0},
+        {"1 ", -EINVAL, 0},
+        {"1.2.3", -EINVAL, 0},
+        {"1,5", -EINVAL, 0},
+        {"1e", -EINVAL, 0},
+        {"1e+", -EINVAL, 0},
+        {"e5", -EINVAL, 0},
+        {"0x10", -EINVAL, 0},
+        {"inf", -EINVAL, 0},
+        {"nan", -EINVAL, 0},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        double value = -77;
+        int err = units_parse_decimal(cases[i].text, strlen(cases[i].text), &value);
+        if (!EXPECT_INT(err, cases[i].err) ||
+            !EXPECT(value == (cases[i].err == 0 ? cases[i].value : -77)))
+            printf("# for \"%s\"\n", cases[i].text);
+    }
+    double value = -77;
+    EXPECT_INT(units_parse_decimal("1.5s", 3, &value), 0);
+    EXPECT(value == 1.5);
+}
+
+TEST(formats_decimals_in_the_fewest_digits)
+{
+    static const struct {
+        double value;
+        const char *text;
+    } cases[] = {
+        {0, "0"},
+        {-1.5, "-1.5"},
+        {0.1, "0.1"},
+        {0.019 / 1000, "1.9e-05"},
+        {270552530944, "270552530944"},
+        {0.1 + 0.2, "0.30000000000000004"},
+        {9007199254740991, "9007199254740991"},
+        {1e300, "1e+300"},
+    };
+    struct strbuf b;
+    strbuf_init(&b, 100);
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        strbuf_clear(&b);
+        units_format_decimal(&b, cases[i].value);
+        EXPECT_STR(b.data, cases[i].text);
+    }
+    strbuf_done(&b);
+}
+
 TEST(parses_digits_by_length)
 {
     uint64_t value = 77;
@@ -298,6 +373,8 @@ TEST(networks)
 int main(void)
 {
     RUN(parses_integers);
+    RUN(parses_decimals);
+    RUN(formats_decimals_in_the_fewest_digits);
     RUN(parses_digits_by_length);
     RUN(parses_durations);
     RUN(formats_durations);
