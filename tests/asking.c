@@ -92,6 +92,7 @@ static void on_done(struct probe *p, const struct probe_result *result, void *ar
     if (++asked->ends != 1 || asked->probe != p)
         fault("%s: ended %u times", asked->conf->name, asked->ends);
     asked->result = *result;
+    asked->result.perfdata = NULL; /* ours only during this call */
     asked->probe = NULL;
     asked->round->running--;
     if (asked->round->options->ended != NULL)

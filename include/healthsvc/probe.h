@@ -22,6 +22,7 @@ struct dialogue;
 struct engine;
 struct key_row;
 struct loop;
+struct perfdata;
 struct probe;
 struct probe_ops;
 struct strbuf;
@@ -46,7 +47,13 @@ struct probe_result {
     int http_status;                     /* 0: none seen */
     int64_t cert_expires_wall_s;         /* earliest notAfter of the chain, unix s; 0: none seen */
     int ip_family;                       /* AF_INET, AF_INET6; 0: not connected */
+    struct perfdata *perfdata;           /* what a plugin measured (perfdata.h); NULL: nothing */
 };
+
+/* A result's own reference ends with `done`: keep one of your own, on any thread. Both accept
+ * NULL; unref returns NULL. */
+struct perfdata *perfdata_ref(struct perfdata *p);
+struct perfdata *perfdata_unref(struct perfdata *p);
 
 typedef void (*probe_done_fn)(struct probe *p, const struct probe_result *result, void *arg);
 

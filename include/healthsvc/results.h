@@ -41,6 +41,7 @@ struct target_view {
     int http_status;
     int ip_family;
     int64_t cert_expires_wall_s;          /* 0: none seen */
+    struct perfdata *perfdata;            /* what a plugin measured in that check; NULL: nothing */
     uint64_t checks[OUTCOME_CLASS_COUNT]; /* by class, since the dependency was added */
     uint64_t skipped;                     /* slots of its schedule that were missed */
 };

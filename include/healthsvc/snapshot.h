@@ -20,7 +20,8 @@ struct config;
 struct snapshot;
 struct strbuf;
 
-/* Copies the views (texts included), keeps a reference on config, renders the text body. */
+/* Copies the views (texts included), keeps references on config and on what plugins measured,
+ * renders the text body. */
 int snapshot_new(struct config *config, const struct target_view *const *views, size_t count,
                  uint64_t sequence, struct snapshot **ret_snapshot) MUST_CHECK;
 struct snapshot *snapshot_ref(struct snapshot *s);

@@ -90,6 +90,8 @@ static bool count_tried(struct target *t, const struct probe_result *r)
     v->ip_family = r->ip_family;
     if (r->cert_expires_wall_s != 0)
         v->cert_expires_wall_s = r->cert_expires_wall_s;
+    perfdata_unref(v->perfdata);
+    v->perfdata = perfdata_ref(r->perfdata);
 
     bool changed = judge_count(&t->judge, class, conf->fall, conf->rise);
     v->state = t->judge.state;
@@ -220,5 +222,6 @@ void target_free(struct target *t)
 {
     free(t->reason_owned);
     free(t->own_owned);
+    perfdata_unref(t->view.perfdata);
     free(t);
 }

@@ -93,6 +93,7 @@ static void deliver(struct probe *p) REQUIRES(checker_role)
     engine->in_flight--;
     atomic_fetch_sub_explicit(&stats.in_flight, 1, memory_order_relaxed);
     p->done(p, &p->result, p->arg);
+    p->result.perfdata = perfdata_unref(p->result.perfdata);
     config_unref(p->conf->owner);
     loop_free_later(engine->loop, &p->garbage, p);
 }

@@ -1,7 +1,8 @@
 /*
  * exec: a command that says by its exit code how things are, as monitoring plugins do: 0 good,
  * 1 warning, 2 critical, 3 unknown (Monitoring Plugins Development Guidelines, "Plugin Return
- * Codes"). Its first line of output, up to the '|' before the performance data, is the reason.
+ * Codes"). Its first line of output, up to the '|' before the performance data, is the reason;
+ * the performance data goes with the result.
  *
  * An exit code that means nothing, an end by a signal, a command that cannot be run: all these say
  * something about the command and nothing about what it was to ask, so they count as not tried. A
@@ -11,6 +12,7 @@
 #include "probe/engine.h"
 
 #include <healthsvc/config.h>
+#include <healthsvc/perfdata.h>
 #include <healthsvc/strbuf.h>
 #include <healthsvc/units.h>
 
@@ -105,6 +107,7 @@ static void finish_said(struct exec_probe *e, enum outcome outcome, const char *
     struct strbuf text;
     strbuf_init(&text, OUTCOME_TEXT_BYTES);
     add_words(&text, output, len);
+    e->probe.result.perfdata = perfdata_parse(output, len, len == CHILD_OUTPUT_BYTES);
     probe_finish(&e->probe, outcome, text.data);
     strbuf_done(&text);
 }

@@ -31,6 +31,7 @@ struct snapshot {
     size_t text_len;
     struct body_slots *slots; /* by pointer: the one thing that a const snapshot lets change */
     struct body_slots slots_memory;
+    bool perfdata; /* any row has a reference on some */
     size_t count;
     struct target_view rows[]; /* then the texts they point to */
 };
@@ -105,6 +106,8 @@ int snapshot_new(struct config *config, const struct target_view *const *views, 
         *v = *views[i];
         v->reason = keep_text(v->reason, &arena);
         v->own_text = keep_text(v->own_text, &arena);
+        perfdata_ref(v->perfdata);
+        s->perfdata = s->perfdata || v->perfdata != NULL;
         s->verdict = worse(s->verdict, verdict_of_target(v, v->state));
         if (v->state != TARGET_UNKNOWN) {
             int64_t until = v->checked_mono_ms + v->conf->max_age_ms;
@@ -134,6 +137,8 @@ struct snapshot *snapshot_unref(struct snapshot *s)
         return NULL;
     for (size_t i = 0; i < BODY_KIND_COUNT; i++)
         body_free(atomic_load_explicit(&s->slots->kept[i], memory_order_relaxed));
+    for (size_t i = 0; s->perfdata && i < s->count; i++)
+        perfdata_unref(s->rows[i].perfdata);
     free(s->text);
     config_unref(s->config);
     free(s);

@@ -2,6 +2,7 @@
 #include "../testing.h"
 #include "report_fixture.h"
 
+#include <healthsvc/perfdata.h>
 #include <healthsvc/render.h>
 #include <healthsvc/strbuf.h>
 
@@ -41,6 +42,28 @@ TEST(keeps_texts_and_configuration)
     EXPECT(snapshot_unref(s) == NULL);
     EXPECT_INT(atomic_load(&fixture_config.refs), 1);
     EXPECT(snapshot_unref(NULL) == NULL);
+}
+
+/* Shared, not copied: what a plugin measured lives as long as the last snapshot that shows it. */
+TEST(keeps_what_plugins_measured)
+{
+    fixture_reset();
+    struct perfdata *p = perfdata_parse("|a=1", 4, false);
+    if (!EXPECT(p != NULL))
+        return;
+    fixture_views[DISK].perfdata = p;
+    struct snapshot *first = fixture_snapshot(FIXTURE_COUNT);
+    struct snapshot *second = fixture_snapshot(FIXTURE_COUNT);
+    EXPECT_INT(atomic_load(&p->refs), 3);
+    EXPECT(snapshot_row(first, DISK)->perfdata == p);
+    EXPECT(snapshot_row(first, TRIPS)->perfdata == NULL);
+    snapshot_unref(first);
+    EXPECT_INT(atomic_load(&p->refs), 2);
+    perfdata_unref(p); /* the target has seen another result, or is gone */
+    EXPECT_STR(snapshot_row(second, DISK)->perfdata->values[0].label, "a");
+    EXPECT_INT(atomic_load(&p->refs), 1);
+    snapshot_unref(second); /* a leak would be reported at exit */
+    fixture_reset();
 }
 
 TEST(cuts_long_texts)
@@ -231,6 +254,7 @@ TEST(holds_many_rows)
 int main(void)
 {
     RUN(keeps_texts_and_configuration);
+    RUN(keeps_what_plugins_measured);
     RUN(cuts_long_texts);
     RUN(finds_by_whole_name);
     RUN(verdict_is_the_worst_share);
