@@ -21,6 +21,10 @@ const char *render_reason(const struct target_view *v, enum target_state state,
 /* What follows a reason in the texts: "", " (optional)" or " (info)". */
 const char *render_suffix(const struct target_view *v);
 
+/* What a plugin measured, as long as that counts: a stale value must not pass for the present one.
+ * NULL: nothing. */
+const struct perfdata *render_perfdata(const struct target_view *v, enum target_state state);
+
 /* The bodies of /health, rendered from the rows. */
 void render_text(const struct snapshot *s, const struct moment *m, const struct reading *r,
                  struct strbuf *out);

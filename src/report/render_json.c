@@ -9,13 +9,17 @@
 #include <healthsvc/render.h>
 
 #include <healthsvc/config.h>
+#include <healthsvc/perfdata.h>
 #include <healthsvc/strbuf.h>
+#include <healthsvc/units.h>
 #include "report/body.h"
 #include "report/culprits.h"
 #include "report/formats.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #define DAY_S 86400
@@ -88,6 +92,63 @@ static void add_last_check(const struct target_view *v, const struct moment *m, 
         strbuf_addf(out, ",\"certificateDaysLeft\":%" PRId64, days_left(v));
 }
 
+static void add_number(const char *key, double value, struct strbuf *out)
+{
+    if (isnan(value))
+        return;
+    strbuf_addf(out, ",\"%s\":", key);
+    units_format_decimal(out, value);
+}
+
+/* As plugins write it: "10", "10:", "~:10", "@10:20". */
+static void add_range(const char *key, const struct perf_range *range, struct strbuf *out)
+{
+    if (isnan(range->start))
+        return;
+    strbuf_addf(out, ",\"%s\":\"%s", key, range->inside ? "@" : "");
+    if (isinf(range->start)) {
+        strbuf_adds(out, "~:");
+    } else if (range->start != 0 || isinf(range->end)) {
+        units_format_decimal(out, range->start);
+        strbuf_addc(out, ':');
+    }
+    if (!isinf(range->end))
+        units_format_decimal(out, range->end);
+    strbuf_addc(out, '"');
+}
+
+/* Entries beside that of the check, without a status: what the values mean for the dependency is
+ * the plugin's word, which is in its exit code. A key has one colon (section 4 of the draft). */
+static void add_perfdata(const struct target_view *v, enum target_state state, struct strbuf *out)
+{
+    const struct perfdata *perfdata = render_perfdata(v, state);
+    for (size_t i = 0; perfdata != NULL && i < perfdata->count; i++) {
+        const struct perf_value *value = &perfdata->values[i];
+        char key[128 + PERFDATA_LABEL_MAX];
+        size_t name = (size_t)snprintf(key, sizeof key, "%s:", v->conf->name);
+        (void)snprintf(key + name, sizeof key - name, "%s", value->label);
+        for (char *colon = key + name; (colon = strchr(colon, ':')) != NULL;)
+            *colon = '_';
+        if (strcmp(key + name, "responseTime") == 0)
+            continue; /* the check's own */
+        strbuf_adds(out, ",\n");
+        strbuf_add_json(out, key);
+        strbuf_addf(out, ":[{\"componentId\":\"%s\"", v->conf->name);
+        add_token("componentType", "component", out);
+        add_number("observedValue", value->value, out);
+        if (value->unit[0] != '\0') {
+            strbuf_adds(out, ",\"observedUnit\":");
+            strbuf_add_json(out, value->unit);
+        }
+        add_range("warn", &value->warn, out);
+        add_range("critical", &value->crit, out);
+        add_number("min", value->min, out);
+        add_number("max", value->max, out);
+        add_time("time", v->checked_wall_ms, out);
+        strbuf_adds(out, "}]");
+    }
+}
+
 /* Names are of [A-Za-z0-9._-] only: they need no escaping and cannot spoil the key. */
 static void add_row(const struct target_view *v, const struct moment *m, body_place *place,
                     struct strbuf *out)
@@ -121,6 +182,7 @@ static void add_row(const struct target_view *v, const struct moment *m, body_pl
         strbuf_add_json(out, v->own_text[0] != '\0' ? v->own_text : outcome_sentence(v->own));
     }
     strbuf_adds(out, "}]");
+    add_perfdata(v, state, out);
 }
 
 static void add_head(const struct snapshot *s, enum verdict status, const char *description,

@@ -13,13 +13,16 @@
 #include <healthsvc/render.h>
 
 #include <healthsvc/config.h>
+#include <healthsvc/perfdata.h>
 #include <healthsvc/pollers.h>
 #include <healthsvc/stats.h>
 #include <healthsvc/strbuf.h>
+#include <healthsvc/units.h>
 #include "report/body.h"
 #include "report/formats.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -43,19 +46,29 @@ void render_label_value(const char *value, struct strbuf *out)
     }
 }
 
-/* A sample of a dependency up to its value; `key` NULL: no second label. */
-static void begin_sample(const char *name, const struct target_view *v, const char *key,
-                         const char *value, struct strbuf *out)
+/* One more label of a sample, behind an open value. */
+static void add_label(const char *key, const char *value, struct strbuf *out)
+{
+    strbuf_adds(out, "\",");
+    strbuf_adds(out, key);
+    strbuf_adds(out, "=\"");
+    render_label_value(value, out);
+}
+
+static void open_sample(const char *name, const struct target_view *v, struct strbuf *out)
 {
     strbuf_adds(out, name);
     strbuf_adds(out, "{dependency=\"");
     render_label_value(v->conf->name, out);
-    if (key != NULL) {
-        strbuf_adds(out, "\",");
-        strbuf_adds(out, key);
-        strbuf_adds(out, "=\"");
-        render_label_value(value, out);
-    }
+}
+
+/* A sample of a dependency up to its value; `key` NULL: no second label. */
+static void begin_sample(const char *name, const struct target_view *v, const char *key,
+                         const char *value, struct strbuf *out)
+{
+    open_sample(name, v, out);
+    if (key != NULL)
+        add_label(key, value, out);
     strbuf_adds(out, "\"} ");
 }
 
@@ -209,30 +222,93 @@ static void add_skipped(const char *name, const struct target_view *v, enum targ
     add_int((int64_t)v->skipped, out);
 }
 
-/* The families about dependencies; one without any sample is left out. */
+/* What plugins measured. A label's unit is the same in all families, so that a value and its
+ * thresholds match. */
+static void add_measured(const char *name, const struct target_view *v, enum target_state state,
+                         double (*pick)(const struct perf_value *), struct strbuf *out)
+{
+    const struct perfdata *perfdata = render_perfdata(v, state);
+    for (size_t i = 0; perfdata != NULL && i < perfdata->count; i++) {
+        const struct perf_value *value = &perfdata->values[i];
+        double number = pick(value);
+        if (isnan(number))
+            continue;
+        open_sample(name, v, out);
+        add_label("label", value->label, out);
+        if (value->unit[0] != '\0')
+            add_label("unit", value->unit, out);
+        strbuf_adds(out, "\"} ");
+        units_format_decimal(out, number);
+        strbuf_addc(out, '\n');
+    }
+}
+
+static double pick_gauge(const struct perf_value *value)
+{
+    return value->counter ? NAN : value->value;
+}
+
+static double pick_counter(const struct perf_value *value)
+{
+    return value->counter ? value->value : NAN;
+}
+
+static double pick_warn(const struct perf_value *value)
+{
+    return perf_range_plain(&value->warn);
+}
+
+static double pick_crit(const struct perf_value *value)
+{
+    return perf_range_plain(&value->crit);
+}
+
+static double pick_min(const struct perf_value *value)
+{
+    return value->min;
+}
+
+static double pick_max(const struct perf_value *value)
+{
+    return value->max;
+}
+
+/* The families about dependencies; one without any sample is left out. Each has an `add`, or a
+ * `pick` for what plugins measured. */
 static const struct row_family {
     const char *name, *type, *help;
     void (*add)(const char *name, const struct target_view *v, enum target_state state,
                 struct strbuf *out);
+    double (*pick)(const struct perf_value *value);
 } row_families[] = {
-    {"probe_success", "gauge", "Whether the last check succeeded and still counts.", add_success},
-    {"probe_duration_seconds", "gauge", "How long the last check took.", add_duration},
+    {"probe_success", "gauge", "Whether the last check succeeded and still counts.", add_success,
+     NULL},
+    {"probe_duration_seconds", "gauge", "How long the last check took.", add_duration, NULL},
     {"probe_dns_lookup_time_seconds", "gauge", "Time the last check spent in name look-up.",
-     add_dns_time},
-    {"probe_ip_protocol", "gauge", "IP version of the last check, 4 or 6.", add_ip_protocol},
-    {"probe_http_status_code", "gauge", "HTTP status of the last check.", add_http_status},
+     add_dns_time, NULL},
+    {"probe_ip_protocol", "gauge", "IP version of the last check, 4 or 6.", add_ip_protocol, NULL},
+    {"probe_http_status_code", "gauge", "HTTP status of the last check.", add_http_status, NULL},
     {"probe_http_duration_seconds", "gauge", "Time the last check spent in each phase.",
-     add_http_phases},
+     add_http_phases, NULL},
     {"probe_ssl_earliest_cert_expiry", "gauge",
-     "When the first certificate of the chain expires, in unix seconds.", add_cert_expiry},
+     "When the first certificate of the chain expires, in unix seconds.", add_cert_expiry, NULL},
     {"healthsvc_dependency_state", "gauge", "1 for the state that the dependency is in.",
-     add_states},
+     add_states, NULL},
     {"healthsvc_dependency_last_check_timestamp_seconds", "gauge",
-     "When the last check that counts ended.", add_last_check},
+     "When the last check that counts ended.", add_last_check, NULL},
     {"healthsvc_dependency_checks_total", "counter",
-     "Checks of the dependency by class of outcome.", add_checks},
+     "Checks of the dependency by class of outcome.", add_checks, NULL},
     {"healthsvc_dependency_skipped_slots_total", "counter",
-     "Slots of the dependency's schedule that were missed.", add_skipped},
+     "Slots of the dependency's schedule that were missed.", add_skipped, NULL},
+    {"healthsvc_plugin_value", "gauge", "What the plugin measured, in base units.", NULL,
+     pick_gauge},
+    {"healthsvc_plugin_count_total", "counter", "What the plugin counted.", NULL, pick_counter},
+    {"healthsvc_plugin_warn", "gauge", "Where the plugin warns, if that is one upper limit.", NULL,
+     pick_warn},
+    {"healthsvc_plugin_crit", "gauge", "Where it is critical, if that is one upper limit.", NULL,
+     pick_crit},
+    {"healthsvc_plugin_min", "gauge", "The least that the plugin can measure.", NULL, pick_min},
+    {"healthsvc_plugin_max", "gauge", "The most that the plugin can measure.", NULL, pick_max},
 };
 
 static void add_dependencies(const struct snapshot *s, const struct moment *m,
@@ -247,7 +323,11 @@ static void add_dependencies(const struct snapshot *s, const struct moment *m,
         size_t head_end = out->len;
         for (size_t j = 0; j < snapshot_count(s); j++) {
             const struct target_view *v = snapshot_row(s, j);
-            f->add(f->name, v, target_state_at(v, m->now_mono_ms), out);
+            enum target_state state = target_state_at(v, m->now_mono_ms);
+            if (f->add != NULL)
+                f->add(f->name, v, state, out);
+            else
+                add_measured(f->name, v, state, f->pick, out);
         }
         if (out->len == head_end)
             strbuf_truncate(out, before);

@@ -72,6 +72,11 @@ const char *render_suffix(const struct target_view *v)
     return "";
 }
 
+const struct perfdata *render_perfdata(const struct target_view *v, enum target_state state)
+{
+    return state != TARGET_STALE ? v->perfdata : NULL;
+}
+
 /* No printf here: this runs for every dependency at every publication. */
 static void add_line(const char *name, const char *status, const char *reason, const char *suffix,
                      struct strbuf *out)

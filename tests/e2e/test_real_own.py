@@ -5,6 +5,7 @@ import getpass
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import struct
@@ -109,6 +110,121 @@ def test_plugins(tmp_path):
     assert said["warns"] == "Warning. WARNING: take care"
     assert said["unknown"] == "Error. not checked yet"
     assert "cannot ask unknown: UNKNOWN: who knows" in log
+
+
+WORD = re.compile(r"(?:'((?:[^']|'')+)'|([^\s='][^\s=]*))=(-?[\d.]+)([A-Za-z%]*)"
+                  r"(?:;([^\s;]*))?(?:;([^\s;]*))?(?:;([^\s;]*))?(?:;([^\s;]*))?")
+BASES = {"": ("", 1), "s": ("s", 1), "ms": ("s", 1e3), "%": ("ratio", 100), "B": ("B", 1)}
+MEASURED = re.compile(r'healthsvc_plugin_(\w+)\{dependency="(\w+)",label="([^"]*)"'
+                      r'(?:,unit="(\w+)")?\} (\S+)')
+
+
+def measured_by(command):
+    """What a plugin itself prints: {(family, label, unit): number}."""
+    said = subprocess.run([str(c) for c in command], text=True, capture_output=True, check=False,
+                          env={"LC_ALL": "C"}, timeout=60 * SCALE).stdout
+    numbers = {}
+    for quoted, plain, value, uom, *limits in WORD.findall(said.split("|", 1)[1]):
+        unit, by = BASES[uom]
+        for family, text in zip(("value", "warn", "crit", "min", "max"), (value, *limits)):
+            if text:
+                numbers[family, quoted or plain, unit] = float(text) / by
+    assert numbers, said
+    return numbers
+
+
+def measured_of(svc, name):
+    """The same of a dependency, from /metrics."""
+    return {(family, label, unit): float(number) for family, dependency, label, unit, number
+            in MEASURED.findall(svc.get("/metrics").body) if dependency == name}
+
+
+def test_what_plugins_measure_is_exported(healthsvc, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("x" * 1234)
+    commands = {
+        "disk": ("check_disk", "-w", "1%", "-c", "0%", "-p", "/"),
+        "load": ("check_load", "-w", "900,800,700", "-c", "990,980,970"),
+        "file": ("check_file_age", "-w", "864000", "-c", "864001", "-f", file),
+        "ping": ("check_ping", "-H", "127.0.0.1", "-w", "900,90%", "-c", "990,99%", "-p", "1"),
+        "dummy": ("check_dummy", "1", "care|'it''s 1'=40ms;50;60;0;100 b=50% U=U"),
+        "plain": ("check_dummy", "0", "fine"),
+    }
+    svc = healthsvc('listen = "127.0.0.1:0"; dependencies = (' + ", ".join(
+        f'{{ name = "{name}"; period = "1h"; timeout = {20 * SCALE}; {plugin(*command)} }}'
+        for name, command in commands.items()) + ");")
+    svc.wait_health(r"^200 (?!.*not checked yet)", 20)
+    for name, command in commands.items():
+        if name == "plain":
+            assert measured_of(svc, name) == {}
+            continue
+        ours, own = measured_of(svc, name), measured_by((PLUGINS / command[0], *command[1:]))
+        own = {(f, label.replace("''", "'"), unit): n for (f, label, unit), n in own.items()}
+        assert ours.keys() == own.keys()
+        for key, number in ours.items():
+            if key[0] != "value" or key[1] == "size" or name == "dummy":
+                assert number == pytest.approx(own[key], rel=1e-12), (name, key)
+            elif key[1] == "/":  # the tests themselves write to it
+                assert number == pytest.approx(own[key], rel=0.2)
+            else:
+                assert 0 <= number < 900, (name, key)
+    assert measured_of(svc, "file")["value", "size", "B"] == 1234
+    assert measured_of(svc, "dummy") == {
+        ("value", "it's 1", "s"): 0.04, ("warn", "it's 1", "s"): 0.05,
+        ("crit", "it's 1", "s"): 0.06, ("min", "it's 1", "s"): 0, ("max", "it's 1", "s"): 0.1,
+        ("value", "b", "ratio"): 0.5}
+
+    checks = json.loads(svc.get("/health?format=json").body)["checks"]
+    size = checks["file:size"][0]
+    assert (size["observedValue"], size["observedUnit"]) == (1234, "B")
+    assert checks["dummy:it's 1"][0]["critical"] == "0.06"
+    assert checks["dummy:b"][0]["observedValue"] == 0.5
+    assert [key for key in checks if key.startswith("plain:")] == ["plain:responseTime"]
+    judged = subprocess.run([program("promtool", "prometheus"), "check", "metrics"], text=True,
+                            input=svc.get("/metrics").body, capture_output=True, check=False,
+                            timeout=60 * SCALE)
+    assert (judged.returncode, judged.stdout, judged.stderr) == (0, "", "")
+
+
+def test_measurements_come_and_go_with_the_results_that_count(healthsvc, tmp_path):
+    says = tmp_path / "says"
+    period_ms = 200 * SCALE
+    conf_text = ('listen = "127.0.0.1:0"; dependencies = ( { name = "job"; fall = 1; rise = 1; '
+                 f'exec = [ "/bin/sh", "{says}" ]; period = {json.dumps(f"{period_ms}ms")}; '
+                 f'timeout = "{period_ms - 10}ms"; max_age = "%dms"; }} );')
+
+    def turn(script):
+        new = tmp_path / "new"
+        new.write_text(script)
+        os.replace(new, says)
+
+    turn("echo 'fine|n=1'")
+    svc = healthsvc(conf_text % (300000 * SCALE))
+
+    def measured():
+        return svc.metric('healthsvc_plugin_value{dependency="job",label="n"}')
+    svc.wait_health("^200 .*job status: OK")
+    assert measured() == 1
+    turn("echo 'broken|n=2'; exit 2")
+    svc.wait_health(r"^500 .*job status: Error\. broken")
+    assert measured() == 2
+    turn("echo 'lost|n=3'; exit 3")  # not tried: what was seen before still stands
+    svc.wait_log("cannot ask job: lost")
+    assert measured() == 2
+    turn("echo fine")
+    svc.wait_health("^200 .*job status: OK")
+    assert measured() is None
+    # More than is kept, cut in the middle of a number.
+    turn("printf '%4080s|a=1 n=4' x; printf '%05000d' 0")
+    wait_for(lambda: 'label="a"} 1' in svc.get("/metrics").body)
+    assert measured() is None
+    turn("echo 'fine'; echo 'long|n=5'")
+    wait_for(lambda: measured() == 5)
+    turn("exit 3")
+    svc.reload(conf_text % period_ms)
+    svc.wait_health(r"^500 .*job status: Error\. stale: ")
+    assert measured() is None
+    assert "job:n" not in svc.get("/health/job?format=json").body
 
 
 def test_a_plugin_asks_a_server(healthsvc, peers):

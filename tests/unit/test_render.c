@@ -9,6 +9,7 @@
 #include "../testing.h"
 #include "report_fixture.h"
 
+#include <healthsvc/perfdata.h>
 #include <healthsvc/render.h>
 #include <healthsvc/stats.h>
 #include <healthsvc/strbuf.h>
@@ -60,6 +61,21 @@ static const char *metrics(const struct snapshot *s, const struct moment *m)
     EXPECT_INT(strbuf_error(&body), 0);
     return body.data;
 }
+
+/* The plugin behind `row` has printed that. */
+static void measure(enum fixture_row row, const char *output)
+{
+    fixture_views[row].perfdata = perfdata_parse(output, strlen(output), false);
+    EXPECT(fixture_views[row].perfdata != NULL);
+}
+
+static void forget_measured(enum fixture_row row)
+{
+    fixture_views[row].perfdata = perfdata_unref(fixture_views[row].perfdata);
+}
+
+static const char odd_labels[] =
+    "TEXT | 'a \"b\" \\ c'=1s C:\\=2;3;4 responseTime=5ms 'a,b=c}'=6 n=7c;8 C_\\=9 e=1e300";
 
 static struct moment stopping_moment(void)
 {
@@ -270,7 +286,11 @@ TEST(json_as_golden)
 TEST(kept_bodies_equal_fresh_ones)
 {
     fixture_trouble();
+    measure(TRIPS, "|a=1;2;3");
+    measure(AIRPORTS, odd_labels);
     struct snapshot *s = fixture_snapshot(FIXTURE_COUNT);
+    forget_measured(TRIPS);
+    forget_measured(AIRPORTS);
     struct strbuf fresh;
     strbuf_init(&fresh, LIMIT_BYTES);
     static const int64_t later[] = {0, 1, 8499, 8500, FIXTURE_MAX_AGE_MS - 1500, -5000};
@@ -383,6 +403,67 @@ TEST(json_is_valid_for_any_text)
     }
 }
 
+static const char disk_output[] =
+    "DISK OK|/=13523484672B;267847005634;270552530944;0;270552530944 'C:\\ %'=80%;~:90;@10:20 "
+    "rta=0.019ms;100:;5:200 seen=12c n=-3";
+
+TEST(json_of_what_plugins_measured)
+{
+    fixture_reset();
+    measure(TRIPS, disk_output);
+    struct snapshot *s = fixture_snapshot(1);
+    forget_measured(TRIPS);
+    struct moment m = fixture_moment(0);
+#define ENTRY(label) \
+    "\n\"trips:" label "\":[{\"componentId\":\"trips\",\"componentType\":\"component\","
+#define TIME ",\"time\":\"2026-08-30T10:00:03.500Z\"}]"
+    static const char entries[] = "\"exchange\":1.074}}]," ENTRY(
+        "/") "\"observedValue\":13523484672,\"observedUnit\":\"B\","
+             "\"warn\":\"267847005634\",\"critical\":\"270552530944\","
+             "\"min\":0,\"max\":270552530944" TIME "," ENTRY(
+                 "C_\\\\ %") "\"observedValue\":0.8,\"observedUnit\":\"ratio\","
+                             "\"warn\":\"~:0.9\",\"critical\":\"@0.1:0.2\"" TIME "," ENTRY(
+                                 "rta") "\"observedValue\":1.9e-05,\"observedUnit\":\"s\","
+                                        "\"warn\":\"0.1:\",\"critical\":\"0.005:0.2\"" TIME
+                                        "," ENTRY("seen") "\"observedValue\":12" TIME
+                                                          "," ENTRY("n") "\"observedValue\":-3" TIME
+                                                                         "}}\n";
+    EXPECT_HAS(health(s, &m, RENDER_JSON), entries);
+    EXPECT_HAS(dependency(s, &m, TRIPS, RENDER_JSON), entries);
+    m.withhold = true;
+    EXPECT(strstr(health(s, &m, RENDER_JSON), "trips:rta") == NULL);
+    m = fixture_moment(FIXTURE_MAX_AGE_MS);
+    EXPECT_HAS(health(s, &m, RENDER_JSON), "\"state\":\"stale\"");
+    EXPECT(strstr(body.data, "trips:rta") == NULL);
+    EXPECT(strstr(dependency(s, &m, TRIPS, RENDER_JSON), "trips:rta") == NULL);
+    snapshot_unref(s);
+}
+
+static const char read_measured[] =
+    "python3 -c '\n"
+    "import json, sys\n"
+    "def unique(pairs):\n"
+    "    assert len(dict(pairs)) == len(pairs), pairs\n"
+    "    return dict(pairs)\n"
+    "c = json.load(sys.stdin, object_pairs_hook=unique)[\"checks\"]\n"
+    "assert all(key.count(\":\") == 1 for key in c), c\n"
+    "seen = {key: value[0][\"observedValue\"] for key, value in c.items()}\n"
+    "assert seen.pop(\"trips:responseTime\") == 1.204, seen\n"
+    "assert seen == {\"trips:a \\\"b\\\" \\\\ c\": 1, \"trips:C_\\\\\": 2, \"trips:a,b=c}\": 6,\n"
+    "                \"trips:n\": 7, \"trips:e\": 1e300}, seen\n"
+    "' 1>&2";
+
+TEST(json_of_any_label_is_valid)
+{
+    fixture_reset();
+    measure(TRIPS, odd_labels);
+    struct snapshot *s = fixture_snapshot(1);
+    forget_measured(TRIPS);
+    struct moment m = fixture_moment(0);
+    EXPECT_INT(feed(read_measured, health(s, &m, RENDER_JSON)), 0);
+    snapshot_unref(s);
+}
+
 static void set_stats(void)
 {
     atomic_store(&stats.checks[OUTCOME_OK], 1080);
@@ -490,12 +571,63 @@ TEST(metrics_escape_labels)
     snapshot_unref(s);
 }
 
+TEST(metrics_of_what_plugins_measured)
+{
+    fixture_reset();
+    measure(TRIPS, disk_output);
+    measure(AIRPORTS, "|rta=2s;3;4;;9 seen=1c;5");
+    struct snapshot *s = fixture_snapshot(2);
+    forget_measured(TRIPS);
+    forget_measured(AIRPORTS);
+    struct moment m = fixture_moment(0);
+    metrics(s, &m);
+#define ROOT "{dependency=\"trips\",label=\"/\",unit=\"B\"} "
+#define RTA(name) "{dependency=\"" name "\",label=\"rta\",unit=\"s\"} "
+    EXPECT_HAS(
+        body.data,
+        "# TYPE healthsvc_plugin_value gauge\n"
+        "healthsvc_plugin_value" ROOT "13523484672\n"
+        "healthsvc_plugin_value{dependency=\"trips\",label=\"C:\\\\ %\",unit=\"ratio\"} 0.8\n"
+        "healthsvc_plugin_value" RTA(
+            "trips") "1.9e-05\n"
+                     "healthsvc_plugin_value{dependency=\"trips\",label=\"n\"} -3\n"
+                     "healthsvc_plugin_value" RTA(
+                         "airports") "2\n"
+                                     "# HELP healthsvc_plugin_count_total ");
+    EXPECT_HAS(body.data,
+               "# TYPE healthsvc_plugin_count_total counter\n"
+               "healthsvc_plugin_count_total{dependency=\"trips\",label=\"seen\"} 12\n"
+               "healthsvc_plugin_count_total{dependency=\"airports\",label=\"seen\"} 1\n#");
+    /* Only where it is one upper limit: the others are no number to compare with. */
+    EXPECT_HAS(
+        body.data,
+        "# TYPE healthsvc_plugin_warn gauge\n"
+        "healthsvc_plugin_warn" ROOT "267847005634\n"
+        "healthsvc_plugin_warn" RTA(
+            "airports") "3\n"
+                        "healthsvc_plugin_warn{dependency=\"airports\",label=\"seen\"} 5\n#");
+    EXPECT_HAS(body.data, "# TYPE healthsvc_plugin_crit gauge\n"
+                          "healthsvc_plugin_crit" ROOT "270552530944\n"
+                          "healthsvc_plugin_crit" RTA("airports") "4\n#");
+    EXPECT_HAS(body.data, "# TYPE healthsvc_plugin_min gauge\nhealthsvc_plugin_min" ROOT "0\n#");
+    EXPECT_HAS(body.data, "# TYPE healthsvc_plugin_max gauge\n"
+                          "healthsvc_plugin_max" ROOT "270552530944\n"
+                          "healthsvc_plugin_max" RTA("airports") "9\n#");
+    m = fixture_moment(FIXTURE_MAX_AGE_MS);
+    EXPECT(strstr(metrics(s, &m), "healthsvc_plugin_") == NULL);
+    snapshot_unref(s);
+}
+
 TEST(metrics_pass_promtool)
 {
     static const char promtool[] = "promtool check metrics 1>&2";
     struct moment m = fixture_moment(0);
     fixture_trouble();
+    measure(TRIPS, disk_output);
+    measure(AIRPORTS, odd_labels);
     struct snapshot *s = fixture_snapshot(FIXTURE_COUNT);
+    forget_measured(TRIPS);
+    forget_measured(AIRPORTS);
     EXPECT_INT(feed(promtool, metrics(s, &m)), 0);
     snapshot_unref(s);
     s = fixture_snapshot(0);
@@ -674,10 +806,13 @@ int main(void)
     RUN(what_a_good_check_adds_is_a_note);
     RUN(json_bounds_the_culprits);
     RUN_WITH("python3", json_is_valid_for_any_text);
+    RUN(json_of_what_plugins_measured);
+    RUN_WITH("python3", json_of_any_label_is_valid);
     RUN(metrics_as_golden);
     RUN(metrics_families_are_whole);
     RUN(metrics_of_stale_and_never_checked);
     RUN(metrics_escape_labels);
+    RUN(metrics_of_what_plugins_measured);
     RUN_WITH("promtool", metrics_pass_promtool);
     RUN(readyz_when_ready);
     RUN(readyz_when_not_ready);
