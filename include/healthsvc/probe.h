@@ -47,7 +47,9 @@ struct probe_result {
     int http_status;                     /* 0: none seen */
     int64_t cert_expires_wall_s;         /* earliest notAfter of the chain, unix s; 0: none seen */
     int ip_family;                       /* AF_INET, AF_INET6; 0: not connected */
-    struct perfdata *perfdata;           /* what a plugin measured (perfdata.h); NULL: nothing */
+    bool has_dns_serial;                 /* a SOA record was seen, with this serial */
+    uint32_t dns_serial;
+    struct perfdata *perfdata; /* what a plugin measured (perfdata.h); NULL: nothing */
 };
 
 /* A result's own reference ends with `done`: keep one of your own, on any thread. Both accept

@@ -40,7 +40,9 @@ struct target_view {
     int64_t total_us;
     int http_status;
     int ip_family;
-    int64_t cert_expires_wall_s;          /* 0: none seen */
+    int64_t cert_expires_wall_s; /* 0: none seen */
+    bool has_dns_serial;         /* of a SOA record in that check */
+    uint32_t dns_serial;
     struct perfdata *perfdata;            /* what a plugin measured in that check; NULL: nothing */
     uint64_t checks[OUTCOME_CLASS_COUNT]; /* by class, since the dependency was added */
     uint64_t skipped;                     /* slots of its schedule that were missed */

@@ -90,6 +90,8 @@ static bool count_tried(struct target *t, const struct probe_result *r)
     v->ip_family = r->ip_family;
     if (r->cert_expires_wall_s != 0)
         v->cert_expires_wall_s = r->cert_expires_wall_s;
+    v->has_dns_serial = r->has_dns_serial;
+    v->dns_serial = r->dns_serial;
     perfdata_unref(v->perfdata);
     v->perfdata = perfdata_ref(r->perfdata);
 

@@ -11,9 +11,11 @@
 #include <healthsvc/config.h>
 #include <healthsvc/keys.h>
 #include <healthsvc/strbuf.h>
+#include <healthsvc/units.h>
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -44,7 +46,6 @@ struct dns_probe {
     struct datagram datagram; /* first */
     uint32_t found;           /* which of the expected records */
     char first[SHOWN_BYTES];  /* record, printable; "": none */
-    char serial[16];          /* of a SOA record */
 };
 
 /* ---- settings ---- */
@@ -228,11 +229,15 @@ static void on_record(void *arg, const struct strbuf *record)
     memcpy(q->first, shown.data, shown.len + 1);
     strbuf_done(&shown);
     if (dns->type == DNS_TYPE_SOA) { /* two names, then the serial */
+        struct probe_result *result = &q->datagram.probe.result;
+        uint64_t serial;
         const char *p = strchr(record->data, ' ');
         p = p != NULL ? strchr(p + 1, ' ') : NULL;
-        size_t len = p != NULL ? strcspn(p + 1, " ") : sizeof q->serial;
-        if (len < sizeof q->serial)
-            memcpy(q->serial, p + 1, len);
+        if (p != NULL && units_parse_digits(p + 1, strcspn(p + 1, " "), &serial) == 0 &&
+            serial <= UINT32_MAX) {
+            result->has_dns_serial = true;
+            result->dns_serial = (uint32_t)serial;
+        }
     }
 }
 
@@ -284,8 +289,8 @@ static void judge(struct dns_probe *q, const struct dns_answer *answer) REQUIRES
             strbuf_addf(&text, ", but %s%s", q->first, answer->records > 1 ? " and others" : "");
         probe_finish(p, OUTCOME_WRONG_ANSWER, text.data);
         strbuf_done(&text);
-    } else if (q->serial[0] != '\0') {
-        probe_finishf(p, OUTCOME_OK, "serial %s", q->serial);
+    } else if (p->result.has_dns_serial) {
+        probe_finishf(p, OUTCOME_OK, "serial %" PRIu32, p->result.dns_serial);
     } else {
         probe_finish(p, OUTCOME_OK, NULL);
     }
@@ -297,7 +302,8 @@ static bool dns_take(struct datagram *d, const uint8_t *in, size_t len)
     struct dns_probe *q = (struct dns_probe *)d;
     struct dns_answer answer;
     q->found = 0;
-    q->first[0] = q->serial[0] = '\0';
+    q->first[0] = '\0';
+    d->probe.result.has_dns_serial = false;
     switch (dns_read(d->question, d->question_len, in, len, &answer, on_record, q)) {
     case DNS_SEEN_OTHER:
         return true;

@@ -185,6 +185,16 @@ static void add_cert_expiry(const char *name, const struct target_view *v, enum 
     add_int(v->cert_expires_wall_s, out);
 }
 
+static void add_dns_serial(const char *name, const struct target_view *v, enum target_state state,
+                           struct strbuf *out)
+{
+    (void)state;
+    if (!v->has_dns_serial)
+        return;
+    begin_sample(name, v, NULL, NULL, out);
+    add_int(v->dns_serial, out);
+}
+
 static void add_states(const char *name, const struct target_view *v, enum target_state state,
                        struct strbuf *out)
 {
@@ -292,6 +302,8 @@ static const struct row_family {
      add_http_phases, NULL},
     {"probe_ssl_earliest_cert_expiry", "gauge",
      "When the first certificate of the chain expires, in unix seconds.", add_cert_expiry, NULL},
+    {"probe_dns_serial", "gauge", "Serial of the zone, by the SOA record of the last check.",
+     add_dns_serial, NULL},
     {"healthsvc_dependency_state", "gauge", "1 for the state that the dependency is in.",
      add_states, NULL},
     {"healthsvc_dependency_last_check_timestamp_seconds", "gauge",

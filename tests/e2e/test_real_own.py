@@ -398,6 +398,19 @@ def test_unbound_answers(unbound, tmp_path):
     assert said["servfail"] == "Error. name server answers SERVFAIL"
 
 
+def test_the_serial_of_a_zone_is_told(healthsvc, unbound):
+    svc = healthsvc(conf(f'name = "zone"; url = "{unbound.url}/health.example?type=SOA";',
+                         f'name = "host"; url = "{unbound.url}/trips.health.example";'))
+    svc.wait_health("^200 .*zone status: OK\nhost status: OK")
+    assert svc.metric('probe_dns_serial{dependency="zone"}') == 2025112201
+    assert svc.metric('probe_dns_serial{dependency="host"}') is None
+    zone = json.loads(svc.get("/health/zone?format=json").body)["checks"]["zone:responseTime"][0]
+    assert zone["note"] == "serial 2025112201"
+    unbound.stop()
+    svc.wait_health(r"^500 .*zone status: Error\. connection refused")
+    assert svc.metric('probe_dns_serial{dependency="zone"}') is None
+
+
 def test_unbound_stops_and_comes_back(healthsvc, unbound):
     svc = healthsvc(conf(f'name = "resolver"; url = "{unbound.url}/trips.health.example";'))
     svc.wait_health("^200 .*resolver status: OK")

@@ -571,6 +571,20 @@ TEST(metrics_escape_labels)
     snapshot_unref(s);
 }
 
+TEST(metrics_of_a_zone)
+{
+    fixture_reset();
+    fixture_views[TRIPS].has_dns_serial = true;
+    fixture_views[TRIPS].dns_serial = UINT32_MAX;
+    fixture_views[BROKER].has_dns_serial = true; /* 0 is one too */
+    struct snapshot *s = fixture_snapshot(FIXTURE_COUNT);
+    struct moment m = fixture_moment(0);
+    EXPECT_HAS(metrics(s, &m), "# TYPE probe_dns_serial gauge\n"
+                               "probe_dns_serial{dependency=\"trips\"} 4294967295\n"
+                               "probe_dns_serial{dependency=\"broker\"} 0\n#");
+    snapshot_unref(s);
+}
+
 TEST(metrics_of_what_plugins_measured)
 {
     fixture_reset();
@@ -812,6 +826,7 @@ int main(void)
     RUN(metrics_families_are_whole);
     RUN(metrics_of_stale_and_never_checked);
     RUN(metrics_escape_labels);
+    RUN(metrics_of_a_zone);
     RUN(metrics_of_what_plugins_measured);
     RUN_WITH("promtool", metrics_pass_promtool);
     RUN(readyz_when_ready);
