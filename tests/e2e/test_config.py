@@ -41,6 +41,24 @@ def test_help_and_version():
         assert built_in in version.stdout
 
 
+def test_every_scheme_is_in_this_build_or_said_not_to_be(run_with):
+    rows = (TOP / "src/probe/schemes.def").read_text()
+    known = set(re.findall(r"(?:BUILT\(scheme_|KNOWN\(\")(\w+)", rows.split("*/", 1)[1]))
+    said = dict(line.split(":", 1) for line in daemon.run("-V").stdout.splitlines()[1:])
+    built = said["schemes"].split()
+    lacking = said.get("schemes not in this build", "").split()
+    assert sorted(built + lacking) == sorted(known)
+    assert {"http", "https", "tcp", "tls", "exec", "file"} <= set(built)
+    if "not in this build" in said["HTTP/2 of grpc"]:
+        assert lacking == ["grpc", "grpcs"]
+    for scheme in lacking:
+        tested = run_with("-t", one(f"{scheme}://trips:50051", 'service = "a"; period = "5s";'))
+        assert tested.returncode == 2
+        assert tested.stderr.splitlines()[0].endswith(
+            f":2: scheme '{scheme}' is known but not in this build")
+        assert len(tested.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize("arguments, told", [
     ([], "-c"),
     (["-c"], "-c"),
