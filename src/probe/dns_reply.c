@@ -103,6 +103,20 @@ static uint32_t read_32(struct cursor *c)
     return high << 16 | read_16(c);
 }
 
+/* As a zone file writes a label (RFC 1035 section 5.1): a dot or a blank in it must not look like
+ * one between labels or fields. */
+static void add_label(const uint8_t *label, size_t len, struct strbuf *text)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (label[i] == '.' || label[i] == '\\')
+            strbuf_addf(text, "\\%c", label[i]);
+        else if (label[i] > ' ' && label[i] <= '~')
+            strbuf_addc(text, (char)label[i]);
+        else
+            strbuf_addf(text, "\\%03u", label[i]);
+    }
+}
+
 /* Adds the name as text, with its end dot; `text` may be NULL. */
 static void read_name(struct cursor *c, struct strbuf *text)
 {
@@ -125,7 +139,7 @@ static void read_name(struct cursor *c, struct strbuf *text)
             label.broken = true;
         } else if (len > 0) {
             if (text != NULL) {
-                strbuf_add(text, label.in + label.at, len);
+                add_label(label.in + label.at, len, text);
                 strbuf_addc(text, '.');
             }
             label.at += len;

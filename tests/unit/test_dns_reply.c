@@ -68,6 +68,14 @@ static const struct row rows[] = {
      .seen = DNS_SEEN_ANSWER,
      .records = 1,
      .text = "a.test. test. 2025124709 1 2 3 4;"},
+    {.name = "SOA with odd names",
+     .type = DNS_TYPE_SOA,
+     MESSAGE(HEAD(QR, "\0", "\1") QUESTION("\6")
+                 RR("\6", "\x25") "\5a 9 9\0\7me.\\\xff\0z\xc0\x0e"
+                                  "\0\0\0\7\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0\4"),
+     .seen = DNS_SEEN_ANSWER,
+     .records = 1,
+     .text = "a\\0329\\0329. me\\.\\\\\\255\\000z.test. 7 1 2 3 4;"},
     {.name = "TXT of two strings",
      .type = DNS_TYPE_TXT,
      MESSAGE(HEAD(QR, "\0", "\1") QUESTION("\x10") RR("\x10", "\6") "\2ab\2c;"),
