@@ -191,6 +191,32 @@ TEST(deadline_ends_the_whole_group)
     unload();
 }
 
+/* SIGTERM comes first, to the whole group, and there is time to obey it. */
+TEST(deadline_asks_before_it_kills)
+{
+    char settings[700], path[200];
+    (void)snprintf(path, sizeof path, "%s/told", folder);
+    (void)snprintf(settings, sizeof settings,
+                   SHELL("(trap 'echo child >>%s; exit' TERM; while :; do sleep 0.01; done) & "
+                         "trap 'wait; echo parent >>%s; exit' TERM; while :; do sleep 0.01; done"),
+                   path, path);
+    const char *rows[] = {settings};
+    if (load(rows, 1, 1000)) {
+        run(NULL);
+        EXPECT_STR(outcome_token(asked[0].result.outcome), "timeout");
+        char text[100] = "";
+        FILE *f = fopen(path, "r");
+        if (EXPECT(f != NULL)) {
+            text[fread(text, 1, sizeof text - 1, f)] = '\0';
+            fclose(f);
+        }
+        EXPECT_HAS(text, "child\n");
+        EXPECT_HAS(text, "parent\n");
+        EXPECT_INT(unlink(path), 0);
+    }
+    unload();
+}
+
 TEST(what_is_left_behind_is_killed_and_not_awaited)
 {
     static const struct row rows[] = {
@@ -411,6 +437,7 @@ int main(void)
     RUN(exit_codes);
     RUN(what_a_command_gets);
     RUN(deadline_ends_the_whole_group);
+    RUN(deadline_asks_before_it_kills);
     RUN(what_is_left_behind_is_killed_and_not_awaited);
     RUN(output_is_bounded);
     RUN(only_so_many_at_once);

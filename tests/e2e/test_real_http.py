@@ -41,6 +41,16 @@ http {
     add_header X-Version 2.1 always;
     location = /ok { default_type text/plain; return 200 "host $host\n"; }
     location = /down { return 503; }
+    location = /basic {
+      auth_basic "health";
+      auth_basic_user_file %(folder)s/users;
+      try_files /none @in;
+    }
+    location @in { return 204; }
+    location = /bearer {
+      if ($http_authorization != "Bearer tok.en-1") { return 403; }
+      return 204;
+    }
     location = /post {
       default_type application/json;
       if ($request_method != POST) { return 405; }
@@ -133,6 +143,8 @@ class Nginx:
         with open(conf, "w", encoding="ascii") as out:
             out.write(NGINX % {"folder": folder, "port": plain.port, "tls_port": secured.port,
                                "pem": authority.issue(**certificate)})
+        with open(f"{folder}/users", "w", encoding="ascii") as out:
+            out.write("me:{PLAIN}right one\n")
         start([program("nginx"), "-c", conf])
         wait_for(lambda: answers(f"{folder}/n"), what="nginx")
 
@@ -165,6 +177,31 @@ def test_nginx_by_every_way(healthsvc, nginx, authority, way):
                     r"down status: Error\. HTTP 503 \(info\)\nnot status: OK\n"
                     r"old status: Error\. header X-Version does not match \(info\)\n$")
     assert nginx.log("error").count("[error]") == 0, nginx.log("error")
+
+
+def test_nginx_lets_in_who_shows_the_secret(healthsvc, nginx, tmp_path):
+    (tmp_path / "right").write_text("right one\n")
+    (tmp_path / "token").write_text("tok.en-1\n")
+    me, info = 'user = "me"; ', 'importance = "info"; '
+    svc = healthsvc(CONF % f"""
+      {{ name = "file";    url = "{nginx.url}/basic"; {me} password_file = "{tmp_path}/right"; }},
+      {{ name = "env";     url = "{nginx.url}/basic"; {me} password_env = "PW"; }},
+      {{ name = "wrong";   url = "{nginx.url}/basic"; {me} {info} password_env = "OTHER"; }},
+      {{ name = "nobody";  url = "{nginx.url}/basic"; {info} }},
+      {{ name = "bearer";  url = "{nginx.url}/bearer"; password_file = "{tmp_path}/token"; }},
+      {{ name = "bearenv"; url = "{nginx.url}/bearer"; password_env = "TOKEN"; }},
+      {{ name = "forged";  url = "{nginx.url}/bearer"; {info} password_env = "OTHER"; }},
+      {{ name = "host";    url = "{nginx.url}/ok"; host = "trips.example";
+         expect_body = "^host trips\\.example$"; }}""",
+                    env={"PW": "right one", "TOKEN": "tok.en-1", "OTHER": "other"})
+    svc.wait_health(r"^200 gateway status: OK\n.*file status: OK\nenv status: OK\n"
+                    r"wrong status: Error\. HTTP 401 \(info\)\n"
+                    r"nobody status: Error\. HTTP 401 \(info\)\n"
+                    r"bearer status: OK\nbearenv status: OK\n"
+                    r"forged status: Error\. HTTP 403 \(info\)\nhost status: OK\n$")
+    shown = svc.log_text() + svc.get("/health?format=json").body + svc.get("/metrics").body
+    for secret in ("right one", "tok.en-1"):
+        assert secret not in shown
 
 
 def test_nginx_takes_a_post_and_its_json_is_looked_at(healthsvc, nginx, reads_json):

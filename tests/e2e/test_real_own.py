@@ -252,6 +252,15 @@ def test_a_hanging_command_ends_with_the_daemon(healthsvc, tmp_path):
     wait_for(lambda: not pathlib.Path(f"/proc/{pid}").exists(), 10, "the end of the command")
 
 
+def test_commands_that_wait_for_others_are_counted(healthsvc):
+    rows = ", ".join(f'{{ name = "c{i}"; exec = [ "/bin/sleep", "45" ]; }}' for i in range(36))
+    svc = healthsvc('listen = "127.0.0.1:0"; defaults = { period = "60s"; timeout = "50s"; }; '
+                    f"dependencies = ( {rows} );")
+    wait_for(lambda: svc.metric("healthsvc_commands_waiting") == 4, 20, "32 commands, 4 waiting")
+    assert svc.metric("healthsvc_commands_running") == 32
+    assert svc.metric("healthsvc_commands_waited_total") == 4
+
+
 def test_changed_arguments_are_asked_anew(healthsvc):
     svc = healthsvc(conf('name = "job"; exec = [ "/bin/sh", "-c", "exit $0", "0" ];'))
     svc.wait_health("^200 ")
