@@ -184,3 +184,53 @@ unsigned ask(struct asked *asked, size_t count, const struct ask_options *option
     }
     return faults;
 }
+
+/* ---- checks that are given up ---- */
+
+static unsigned turns_left, cancelled;
+
+static void on_turn(struct loop_timer *t)
+{
+    checker_role_assert();
+    struct asking *round = (struct asking *)((char *)t - offsetof(struct asking, timer));
+    if (turns_left-- > 0) {
+        loop_timer_set(round->loop, t, loop_now_ms(round->loop));
+        return;
+    }
+    for (size_t i = 0; i < round->count; i++) {
+        struct asked *asked = &round->asked[i];
+        if (asked->probe == NULL)
+            continue;
+        probe_cancel(asked->probe);
+        cancelled++;
+        if (asked->ends != 1 || asked->result.outcome != OUTCOME_OWN_CANCELLED)
+            fault("%s: given up, and ended %u times, at last %s", asked->conf->name, asked->ends,
+                  outcome_token(asked->result.outcome));
+    }
+}
+
+static void count_turns(struct asking *round)
+{
+    checker_role_assert();
+    round->timer.fire = on_turn;
+    loop_timer_set(round->loop, &round->timer, loop_now_ms(round->loop));
+}
+
+unsigned ask_cancelling(struct asked *asked, size_t count, unsigned most_turns)
+{
+    static const struct ask_options options = {.after = count_turns};
+    unsigned all_faults = 0;
+    size_t rounds = 0;
+    cancelled = 0;
+    for (unsigned turns = 0; turns < most_turns; turns += 1 + turns / 4) {
+        for (size_t i = 0; i < count; i++)
+            asked[i] = (struct asked){.conf = asked[i].conf};
+        turns_left = turns;
+        all_faults += ask(asked, count, &options);
+        rounds++;
+    }
+    faults = 0;
+    if (cancelled == 0 || cancelled == rounds * count)
+        fault("%u of %zu checks were given up", cancelled, rounds * count);
+    return all_faults + faults;
+}

@@ -61,6 +61,11 @@ struct config *ask_config(const char *text);
  * its start, or long after its deadline; a descriptor left. */
 unsigned ask(struct asked *asked, size_t count, const struct ask_options *options) MUST_CHECK;
 
+/* Asks again and again, and gives up what still runs after 0, 1, 2, ... `most_turns` turns of the
+ * loop (ever fewer of the later ones). Faults, each printed, are those of ask(), a check that
+ * has not ended as cancelled when probe_cancel() returns, and rounds in which all, or none, were. */
+unsigned ask_cancelling(struct asked *asked, size_t count, unsigned most_turns) MUST_CHECK;
+
 /* Starts one more from a hook. */
 void ask_start(struct asking *round, struct asked *asked);
 

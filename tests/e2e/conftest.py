@@ -13,6 +13,7 @@ import daemon
 import dns
 import certs
 import peers as peers_module
+import real
 
 
 @pytest.fixture
@@ -45,6 +46,14 @@ def peers():
     made = peers_module.Peers()
     yield made
     made.close()
+
+
+@pytest.fixture
+def servers():
+    """Real servers, in a folder of their own: see real.py."""
+    made = real.Servers()
+    yield made
+    made.end()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import struct
 import pytest
 
 import peers as peers_module
-from real_servers import CONF
+from real import CONF
 
 
 def exactly(sock, count):

@@ -1,13 +1,10 @@
 """Behind HAProxy and nginx, as in the original story: a failing gateway is taken out and put back.
 """
 import http.client
-import os
-import shutil
-import signal
-import subprocess
 
 import pytest
 
+from real import program
 from waiting import SCALE, wait_for
 
 CONF = """
@@ -66,18 +63,15 @@ http {
 
 
 class Front:
-    """A load balancer under test, on a port that a peer keeps free for it."""
+    """A load balancer under test."""
 
-    def __init__(self, command, log, port):
-        self.port = port
-        with open(log, "wb") as out:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out,
-                                             stderr=subprocess.STDOUT)
-        self._log = log
+    def __init__(self, server, port):
+        self._server = server
+        self._port = port
 
     def get(self, path="/"):
-        assert self._process.poll() is None, self._log.read_text()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10 * SCALE)
+        assert self._server.process.poll() is None, self._server.log()
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10 * SCALE)
         try:
             connection.request("GET", path)
             reply = connection.getresponse()
@@ -90,17 +84,6 @@ class Front:
     def answers(self, path="/", count=8):
         """What `count` requests in a row are answered with."""
         return {self.get(path) for _ in range(count)}
-
-    def end(self):
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(10 * SCALE)
-
-
-def program(name):
-    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-    if not found:
-        pytest.skip(f"needs {name}")
-    return found
 
 
 @pytest.fixture
@@ -116,23 +99,16 @@ def gateways(healthsvc, peers):
 
 
 @pytest.fixture
-def start_front(gateways, peers, tmp_path):
-    fronts = []
-
+def start_front(gateways, servers):
     def start(command, template):
-        reserved = peers.refused()
+        port = servers.port()
         one, two = gateways
-        conf = tmp_path / "front.conf"
-        conf.write_text(template % {
-            "front": reserved.port, "folder": tmp_path,
+        conf = servers.write("front.conf", template % {
+            "front": port, "folder": servers.folder,
             "app_one": one.app.port, "health_one": one.health.port,
             "app_two": two.app.port, "health_two": two.health.port})
-        fronts.append(Front([*command, str(conf)], tmp_path / "front.log", reserved.port))
-        return fronts[0]
-
-    yield start
-    for front in fronts:
-        front.end()
+        return Front(servers.start([*command, conf]), port)
+    return start
 
 
 BOTH = {(200, "one"), (200, "two")}

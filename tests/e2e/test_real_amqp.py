@@ -2,8 +2,7 @@
 broker for all the cases: it takes its time to start."""
 import pytest
 
-import peers as peers_module
-from real_servers import CONF, PATH, Servers, program, rounds
+from real import CONF, PATH, Servers, program, rounds
 from waiting import wait_for
 
 BIN = "/usr/lib/rabbitmq/bin"
@@ -11,12 +10,12 @@ LOGIN = 'user = "guest"; password_env = "PW";'
 
 
 class Rabbit:
-    def __init__(self, servers, reserved, authority):
+    def __init__(self, servers, authority):
         server, self._ctl = (program("rabbitmq-server", name, f"{BIN}:{PATH}")
                              for name in ("rabbitmq-server", "rabbitmqctl"))
         epmd = program("erlang-base", "epmd")
         folder = servers.own("rabbitmq")
-        self.port, tls_port, dist, names = (peer.port for peer in reserved)
+        self.port, tls_port, dist, names = (servers.port() for _ in range(4))
         self.url = f"amqp://127.0.0.1:{self.port}"
         self.tls_url = f"amqps://127.0.0.1:{tls_port}"
         pem = servers.write("server.pem", authority.issue().read_bytes())
@@ -47,15 +46,14 @@ class Rabbit:
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory):
     import certs
-    made, reserved = Servers(), peers_module.Peers()
+    made = Servers()
     authority = certs.Authority(tmp_path_factory.mktemp("authority"))
     try:
-        rabbit = Rabbit(made, [reserved.refused() for _ in range(4)], authority)
+        rabbit = Rabbit(made, authority)
         rabbit.authority = authority
         yield rabbit
     finally:
         made.end()
-        reserved.close()
 
 
 def test_with_a_user_a_check_is_quiet(broker, healthsvc, monkeypatch):

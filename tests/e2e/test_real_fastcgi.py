@@ -1,7 +1,7 @@
 """php-fpm itself: its library, its ping, scripts, and every worker busy."""
 import pytest
 
-from real_servers import CONF, program, rounds, servers  # noqa: F401
+from real import CONF, program, rounds
 from waiting import wait_for
 
 FPM = """
@@ -30,9 +30,9 @@ def fpm_program():
 
 
 @pytest.fixture
-def fpm(servers, peers):
+def fpm(servers):
     """The server of the test."""
-    port = peers.refused().port
+    port = servers.port()
     servers.own("nobody")
     conf = servers.write("fpm.conf", FPM % {"folder": servers.folder, "port": port})
     servers.write("access.log", "")
@@ -88,7 +88,7 @@ def test_no_worker_is_free(fpm, healthsvc, servers):
     svc.wait_health("^200 .*it status: OK")
     busy = healthsvc(CONF % (f"{fpm.url}{slow}", ""))
     wait_for(started.exists, 20, "the slow script")
-    svc.wait_health("^500 .*it status: Error. timeout after 2500ms in exchange", 20)
+    svc.wait_health("^500 .*it status: Error. timeout after 950ms in exchange", 20)
     assert busy.stop() == 0
     end.write_text("")
     svc.wait_health("^200 .*it status: OK", 20)

@@ -1,21 +1,18 @@
 """Real nginx, HAProxy and healthsvc as dependencies, by TCP, TLS and Unix sockets."""
 import os
-import shutil
-import signal
 import socket
-import subprocess
-import tempfile
 
 import pytest
 
 import daemon
 from certs import days, now
-from waiting import SCALE, wait_for
+from real import program
+from waiting import wait_for
 
 CONF = """
 name = "gateway";
 listen = "127.0.0.1:0";
-defaults = { period = "2500ms"; timeout = "2400ms"; confirm = "100ms"; fall = 1; rise = 1; };
+defaults = { period = "1s"; timeout = "950ms"; confirm = "100ms"; fall = 1; rise = 1; };
 dependencies = ( %s );
 """
 
@@ -93,37 +90,6 @@ def reads_json():
         pytest.skip("needs a build with jansson")
 
 
-def program(name):
-    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-    if not found:
-        pytest.skip(f"needs {name}")
-    return found
-
-
-@pytest.fixture
-def folder():
-    """One with a short name: the path of a Unix socket has 107 bytes."""
-    with tempfile.TemporaryDirectory(prefix="hs") as path:
-        yield path
-
-
-@pytest.fixture
-def start(folder):
-    """Starts servers and ends them."""
-    started = []
-
-    def run(command):
-        with open(f"{folder}/out{len(started)}", "wb") as out:
-            started.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out,
-                                            stderr=subprocess.STDOUT))
-        return started[-1]
-
-    yield run
-    for process in started:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10 * SCALE)
-
-
 def answers(path):
     try:
         with socket.socket(socket.AF_UNIX) as sock:
@@ -134,28 +100,25 @@ def answers(path):
 
 
 class Nginx:
-    def __init__(self, start, folder, peers, authority, **certificate):
-        self._folder = folder
-        plain, secured = peers.refused(), peers.refused()
-        self.url, self.tls = f"http://127.0.0.1:{plain.port}", f"https://127.0.0.1:{secured.port}"
-        self.unix = f"http+unix://{folder}/n:"
-        conf = f"{folder}/nginx.conf"
-        with open(conf, "w", encoding="ascii") as out:
-            out.write(NGINX % {"folder": folder, "port": plain.port, "tls_port": secured.port,
-                               "pem": authority.issue(**certificate)})
-        with open(f"{folder}/users", "w", encoding="ascii") as out:
-            out.write("me:{PLAIN}right one\n")
-        start([program("nginx"), "-c", conf])
-        wait_for(lambda: answers(f"{folder}/n"), what="nginx")
+    def __init__(self, servers, authority, **certificate):
+        self._folder = servers.folder
+        plain, secured = servers.port(), servers.port()
+        self.url, self.tls = f"http://127.0.0.1:{plain}", f"https://127.0.0.1:{secured}"
+        self.unix = f"http+unix://{self._folder}/n:"
+        conf = servers.write("nginx.conf", NGINX % {
+            "folder": self._folder, "port": plain, "tls_port": secured,
+            "pem": authority.issue(**certificate)})
+        servers.write("users", "me:{PLAIN}right one\n")
+        servers.start([program("nginx"), "-c", conf]).wait(
+            lambda: answers(f"{self._folder}/n"), "nginx")
 
     def log(self, name):
-        with open(f"{self._folder}/{name}.log", encoding="ascii") as log:
-            return log.read()
+        return (self._folder / f"{name}.log").read_text()
 
 
 @pytest.fixture
-def nginx(start, folder, peers, authority):
-    return Nginx(start, folder, peers, authority)
+def nginx(servers, authority):
+    return Nginx(servers, authority)
 
 
 def one(healthsvc, url, settings=""):
@@ -223,8 +186,8 @@ def test_nginx_says_what_a_health_service_says(healthsvc, nginx, reads_json):
                     r"fail status: Error\. HTTP 503: postgres: connection refused \(optional\)\n$")
 
 
-def test_a_certificate_near_its_end_fails_when_told(healthsvc, start, folder, peers, authority):
-    nginx = Nginx(start, folder, peers, authority, not_after=now() + days(5))
+def test_a_certificate_near_its_end_fails_when_told(healthsvc, servers, authority):
+    nginx = Nginx(servers, authority, not_after=now() + days(5))
     asked = f'url = "{nginx.tls}/ok"; ca_file = "{authority.ca_file}"; importance = "info";'
     svc = healthsvc(CONF % f"""
       {{ name = "quiet"; {asked} }},
@@ -235,13 +198,12 @@ def test_a_certificate_near_its_end_fails_when_told(healthsvc, start, folder, pe
                     r"fails status: Error\. certificate expires in 4 days \(info\)\n")
 
 
-def test_haproxy_by_its_unix_sockets(healthsvc, start, folder, peers):
+def test_haproxy_by_its_unix_sockets(healthsvc, servers, peers):
     app = peers.http()
-    conf = f"{folder}/haproxy.cfg"
-    with open(conf, "w", encoding="ascii") as out:
-        out.write(HAPROXY % {"folder": folder, "port": app.port})
-    start([program("haproxy"), "-db", "-f", conf])
-    wait_for(lambda: answers(f"{folder}/h"), what="haproxy")
+    folder = servers.folder
+    conf = servers.write("haproxy.cfg", HAPROXY % {"folder": folder, "port": app.port})
+    servers.start([program("haproxy"), "-db", "-f", conf]).wait(lambda: answers(f"{folder}/h"),
+                                                                "haproxy")
     svc = healthsvc(CONF % f"""
       {{ name = "front"; url = "http+unix://{folder}/h:/health"; }},
       {{ name = "stats"; url = "tcp+unix://{folder}/stats";
@@ -302,14 +264,14 @@ def test_slow_answers(healthsvc, peers):
     slow = peers.add(serve)
     svc = healthsvc(CONF % f"""
       {{ name = "any";   url = "{slow.url()}"; }},
-      {{ name = "warns"; url = "{slow.url()}"; time_warn = "300ms"; time_fail = "2300ms"; }},
+      {{ name = "warns"; url = "{slow.url()}"; time_warn = "300ms"; time_fail = "900ms"; }},
       {{ name = "fails"; url = "{slow.url()}"; time_fail = "300ms"; importance = "info"; }}""")
     svc.wait_health(r"^200 .*any status: OK\nwarns status: Warning\. took \d+ ms, more than 300\n"
                     r"fails status: Error\. took \d+ ms, more than 300 \(info\)\n$")
 
 
-def test_a_unix_socket_comes_and_goes(healthsvc, folder):
-    path = f"{folder}/s"
+def test_a_unix_socket_comes_and_goes(healthsvc, servers):
+    path = f"{servers.folder}/s"
     svc = one(healthsvc, f"tcp+unix://{path}", 'period = "600ms"; timeout = "500ms";')
     svc.wait_health(r"^500 .*it status: Error\. the Unix socket does not exist\n")
     with socket.socket(socket.AF_UNIX) as listener:

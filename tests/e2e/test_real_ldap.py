@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from real_servers import CONF, program, rounds, servers  # noqa: F401
+from real import CONF, program, rounds
 
 SLAPD = """
 include /etc/ldap/schema/core.schema
@@ -21,12 +21,12 @@ LOGIN = 'user = "cn=admin,dc=test"; password_env = "PW";'
 
 
 @pytest.fixture
-def slapd(servers, peers):
+def slapd(servers):
     """A function that starts the one server of the test with more lines in its file."""
     server = program("slapd")
-    port = peers.refused().port
+    port = servers.port()
     folder = servers.own("openldap")
-    servers.run(["mkdir", "db"])
+    servers.make_folder("db")
 
     def start(more="", scheme="ldap"):
         conf = servers.write("slapd.conf", SLAPD % {"more": more, "folder": folder})
@@ -63,7 +63,7 @@ def test_a_server_that_hangs_or_has_ended_is_down(slapd, healthsvc):
     svc = healthsvc(CONF % (slapd.url, ""))
     svc.wait_health("^200 .*it status: OK")
     server.process.send_signal(signal.SIGSTOP)
-    svc.wait_health("^500 .*it status: Error. timeout after 2500ms in exchange", 20)
+    svc.wait_health("^500 .*it status: Error. timeout after 950ms in exchange", 20)
     server.process.send_signal(signal.SIGCONT)
     svc.wait_health("^200 .*it status: OK", 20)
     server.stop()

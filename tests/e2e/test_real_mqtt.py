@@ -4,14 +4,14 @@ import signal
 
 import pytest
 
-from real_servers import CONF, ROUNDS_AT_ONCE, program, rounds, servers  # noqa: F401
+from real import CONF, ROUNDS_AT_ONCE, program, rounds
 
 
 @pytest.fixture
-def mosquitto(servers, peers):
+def mosquitto(servers):
     """A function that starts the one broker of the test with these lines in its file."""
     server = program("mosquitto")
-    port = peers.refused().port
+    port = servers.port()
     if os.geteuid() == 0:
         servers.own("mosquitto")
 
@@ -53,7 +53,7 @@ def test_a_broker_that_hangs_or_has_ended_is_down(mosquitto, healthsvc):
     svc = healthsvc(CONF % (mosquitto.url, ""))
     svc.wait_health("^200 .*it status: OK")
     broker.process.send_signal(signal.SIGSTOP)
-    svc.wait_health("^500 .*it status: Error. timeout after 2500ms in exchange", 20)
+    svc.wait_health("^500 .*it status: Error. timeout after 950ms in exchange", 20)
     broker.process.send_signal(signal.SIGCONT)
     svc.wait_health("^200 .*it status: OK", 20)
     broker.stop()

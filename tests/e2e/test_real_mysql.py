@@ -5,23 +5,34 @@ import subprocess
 
 import pytest
 
-from real_servers import CONF, program, rounds, servers  # noqa: F401
+from real import CONF, Servers, program, rounds
 from waiting import wait_for
 
 
-@pytest.fixture
-def mariadb(servers, peers):
-    """A function that starts the one server of the test with more settings."""
+@pytest.fixture(scope="module")
+def data():
+    """A data folder, made once: each test runs a server of its own on it, and its own users."""
     install = program("mariadb-server", "mariadb-install-db")
+    made = Servers()
+    try:
+        folder = made.own("mysql")
+        made.run([install, "--no-defaults", f"--datadir={folder}/data", "--skip-test-db",
+                  "--auth-root-authentication-method=normal", "--innodb-log-file-size=4M"])
+        yield folder / "data"
+    finally:
+        made.end()
+
+
+@pytest.fixture
+def mariadb(servers, data):
+    """A function that starts the one server of the test with more settings."""
     server, client = program("mariadb-server", "mariadbd"), program("mariadb-client", "mariadb")
     folder = servers.own("mysql")
-    servers.run([install, "--no-defaults", f"--datadir={folder}/data", "--skip-test-db",
-                 "--auth-root-authentication-method=normal", "--innodb-log-file-size=4M"])
-    port = peers.refused().port
+    port = servers.port()
 
     def start(*settings):
         # By its log, not by a connection: one that says nothing would be counted.
-        return servers.start([server, "--no-defaults", f"--datadir={folder}/data",
+        return servers.start([server, "--no-defaults", f"--datadir={data}",
                               f"--port={port}", "--bind-address=127.0.0.1",
                               f"--socket={folder}/socket", f"--pid-file={folder}/pid",
                               "--innodb-flush-log-at-trx-commit=0", "--innodb-log-file-size=4M",
@@ -49,7 +60,7 @@ def aborted(mariadb):
 
 def test_a_user_without_a_password_leaves_no_trace(mariadb, healthsvc):
     server = mariadb("--max-connect-errors=10")
-    mariadb.sql("create user healthsvc@'%'")
+    mariadb.sql("create or replace user healthsvc@'%'")
     size, before = len(server.log()), aborted(mariadb)
 
     def look():
@@ -65,7 +76,7 @@ def test_a_user_without_a_password_leaves_no_trace(mariadb, healthsvc):
 
 def test_a_user_that_is_unknown_is_alive_and_a_wrong_password_is_not(mariadb, healthsvc):
     mariadb()
-    mariadb.sql("create user me@'%' identified by 'right'")
+    mariadb.sql("create or replace user me@'%' identified by 'right'")
     svc = healthsvc(CONF % (mariadb.url, 'user = "nobody"'))
     svc.wait_health("^200 .*it status: OK")
     svc = healthsvc(CONF % (mariadb.url, 'user = "me"; password_env = "PW"'), env={"PW": "right"})
@@ -76,7 +87,7 @@ def test_a_user_that_is_unknown_is_alive_and_a_wrong_password_is_not(mariadb, he
 
 def test_a_full_server_is_down_and_comes_back(mariadb, healthsvc):
     mariadb("--max-connections=10", "--extra-port=0")
-    mariadb.sql("create user healthsvc@'%'")
+    mariadb.sql("create or replace user healthsvc@'%'")
     svc = healthsvc(CONF % (mariadb.url, ""))
     svc.wait_health("^200 .*it status: OK")
     # One more than max_connections is kept for an administrator, who is asked for last.
@@ -100,7 +111,7 @@ def test_a_full_server_is_down_and_comes_back(mariadb, healthsvc):
 def test_tls(mariadb, healthsvc, servers, authority, settings, answer):
     pem = servers.write("server.pem", authority.issue().read_bytes())
     mariadb(f"--ssl-cert={pem}", f"--ssl-key={pem}")
-    mariadb.sql("create user me@'%' identified by 'right' require ssl")
+    mariadb.sql("create or replace user me@'%' identified by 'right' require ssl")
     settings = settings.replace("%s", str(authority.ca_file))
     svc = healthsvc(CONF % (mariadb.url, settings + 'user = "me"; password_env = "PW";'),
                     env={"PW": "right"})
@@ -109,7 +120,7 @@ def test_tls(mariadb, healthsvc, servers, authority, settings, answer):
 
 def test_tls_that_is_not_there_is_no_rude_end(mariadb, healthsvc):
     mariadb()
-    mariadb.sql("create user healthsvc@'%'")
+    mariadb.sql("create or replace user healthsvc@'%'")
     before = aborted(mariadb)
     svc = healthsvc(CONF % (mariadb.url, 'sslmode = "require";'))
     svc.wait_health("^500 .*it status: Error. the server does not speak TLS")

@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import socket
 import struct
 import subprocess
@@ -17,9 +16,9 @@ import time
 import pytest
 
 import daemon
+from real import program
 from waiting import SCALE, wait_for
 
-PATH = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 PLUGINS = pathlib.Path("/usr/lib/nagios/plugins")
 
 CONF = """
@@ -46,13 +45,6 @@ def ask_once(tmp_path, *dependencies):
     return {line.split(" status: ")[0]: line.split(" status: ")[1] for line in lines}, said.stderr
 
 
-def program(name, package):
-    found = shutil.which(name, path=PATH)
-    if not found:
-        pytest.skip(f"needs {package}")
-    return found
-
-
 def free_port():
     """A port that is free by UDP and TCP."""
     while True:
@@ -63,29 +55,6 @@ def free_port():
                 return tcp.getsockname()[1]
             except OSError:
                 continue
-
-
-class Server:
-    """A program in the foreground, its output in `log`."""
-
-    def __init__(self, folder, command):
-        self.log = folder / "server.log"
-        self._command = [str(c) for c in command]
-        self._folder = folder
-        self.start()
-
-    def start(self):
-        with open(self.log, "ab") as log:
-            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log,
-                                             stderr=log, cwd=self._folder)
-
-    def stop(self):
-        self._process.terminate()
-        try:
-            self._process.wait(10 * SCALE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
 
 # Commands.
@@ -361,19 +330,15 @@ forward-zone:
 
 
 @pytest.fixture
-def unbound(tmp_path):
-    command = program("unbound", "unbound")
+def unbound(servers):
+    command = program("unbound")
     port = free_port()
     big = "\n".join(f'  local-data: "big.example. A 198.51.100.{i}"' for i in range(60))
-    path = tmp_path / "unbound.conf"
-    path.write_text(UNBOUND % {"port": port, "folder": tmp_path, "nobody": free_port(),
-                               "big": big})
-    server = Server(tmp_path, [command, "-d", "-c", path])
-    server.port = port
+    path = servers.write("unbound.conf", UNBOUND % {"port": port, "folder": servers.folder,
+                                                    "nobody": free_port(), "big": big})
+    server = servers.start([command, "-d", "-c", path]).wait_log("start of service")
     server.url = f"dns://127.0.0.1:{port}"
-    wait_for(lambda: "start of service" in server.log.read_text(), 20, "unbound")
-    yield server
-    server.stop()
+    return server
 
 
 def test_unbound_answers(unbound, tmp_path):
@@ -443,50 +408,36 @@ user %(user)s
 """
 
 
-def chronyd(folder, stratum=""):
-    """Serves time without touching the machine's clock (-x)."""
-    command = program("chronyd", "chrony")
-    folder.mkdir()
-    port = free_port()
-    path = folder / "chrony.conf"
-    path.write_text(CHRONY % {"port": port, "stratum": stratum, "folder": folder,
-                              "user": getpass.getuser()})
-    server = Server(folder, [command, "-x", "-U", "-d", "-f", path])
-    server.port = port
-
-    def answers():
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.settimeout(0.2)
-            try:
-                sock.connect(("127.0.0.1", port))
-                sock.send(b"\x23" + bytes(39) + b"12345678")
-                return len(sock.recv(100)) == 48
-            except OSError:
-                time.sleep(0.05)
-                return False
-    try:
-        wait_for(answers, 20, "chronyd")
-    except AssertionError:
-        server.stop()
-        raise AssertionError(server.log.read_text()) from None
-    return server
-
-
-def test_chronyd_synchronised_or_not(tmp_path):
-    good = chronyd(tmp_path / "good", "local stratum 5")
-    try:
-        lost = chronyd(tmp_path / "lost")
+def answers_time(port):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(0.2)
         try:
-            said, _ = ask_once(
-                tmp_path,
-                f'name = "good"; url = "ntp://127.0.0.1:{good.port}"; max_offset = "2s";',
-                f'name = "far"; url = "ntp://127.0.0.1:{good.port}"; max_stratum = 4;',
-                f'name = "lost"; url = "ntp://127.0.0.1:{lost.port}";',
-                f'name = "nobody"; url = "ntp://127.0.0.1:{free_port()}";')
-        finally:
-            lost.stop()
-    finally:
-        good.stop()
+            sock.connect(("127.0.0.1", port))
+            sock.send(b"\x23" + bytes(39) + b"12345678")
+            return len(sock.recv(100)) == 48
+        except OSError:
+            time.sleep(0.05)
+            return False
+
+
+def chronyd(servers, stratum=""):
+    """The port of one that serves time without touching the machine's clock (-x)."""
+    command = program("chrony", "chronyd")
+    port = free_port()
+    path = servers.write(f"{port}.conf", CHRONY % {
+        "port": port, "stratum": stratum, "folder": servers.folder, "user": getpass.getuser()})
+    servers.start([command, "-x", "-U", "-d", "-f", path]).wait(lambda: answers_time(port), "chronyd")
+    return port
+
+
+def test_chronyd_synchronised_or_not(servers, tmp_path):
+    good, lost = chronyd(servers, "local stratum 5"), chronyd(servers)
+    said, _ = ask_once(
+        tmp_path,
+        f'name = "good"; url = "ntp://127.0.0.1:{good}"; max_offset = "2s";',
+        f'name = "far"; url = "ntp://127.0.0.1:{good}"; max_stratum = 4;',
+        f'name = "lost"; url = "ntp://127.0.0.1:{lost}";',
+        f'name = "nobody"; url = "ntp://127.0.0.1:{free_port()}";')
     assert said == {"good": "OK", "far": "Error. stratum 5, at most 4 expected",
                     "lost": "Error. its clock is not synchronised",
                     "nobody": "Error. connection refused"}
@@ -678,8 +629,8 @@ sys.exit(subprocess.run([sys.argv[2], "-1", "-c", sys.argv[3]]).returncode)
 
 
 def test_echo_in_a_network_of_its_own(tmp_path):
-    program("ip", "iproute2")
-    unshare = program("unshare", "util-linux")
+    program("iproute2", "ip")
+    unshare = program("util-linux", "unshare")
     namespaces = ["-n"] if os.geteuid() == 0 else ["-r", "-n"]
     if subprocess.run([unshare, *namespaces, "true"], check=False, capture_output=True).returncode:
         pytest.skip("needs the right to make a network namespace")
@@ -709,7 +660,7 @@ def test_echo_in_a_network_of_its_own(tmp_path):
 
 def test_echo_forbidden(tmp_path):
     """The kernel's own default range, "1 0", lets nobody; a fresh network namespace has it."""
-    unshare = program("unshare", "util-linux")
+    unshare = program("util-linux", "unshare")
     namespaces = ["-n"] if os.geteuid() == 0 else ["-r", "-n"]
     if subprocess.run([unshare, *namespaces, "true"], check=False, capture_output=True).returncode:
         pytest.skip("needs the right to make a network namespace")

@@ -4,23 +4,37 @@ import subprocess
 
 import pytest
 
-from real_servers import CONF, program, rounds, servers  # noqa: F401
+from real import CONF, Servers, program, rounds
+
+
+def binary(name):
+    return program("postgresql", name, (sorted(glob.glob("/usr/lib/postgresql/*/bin")) or [""])[-1])
+
+
+@pytest.fixture(scope="module")
+def data():
+    """A data folder, made once: each test runs a server of its own on it."""
+    initdb = binary("initdb")
+    made = Servers()
+    try:
+        folder = made.own("postgres")
+        made.run([initdb, "-D", folder / "data", "-U", "postgres", "--auth-host=scram-sha-256",
+                  "--auth-local=trust", "--no-sync", "--no-instructions"])
+        yield folder / "data"
+    finally:
+        made.end()
 
 
 @pytest.fixture
-def postgres(servers, peers):
+def postgres(servers, data):
     """A function that starts the one server of the test with more settings."""
-    binaries = sorted(glob.glob("/usr/lib/postgresql/*/bin")) or [""]
-    path = binaries[-1]
-    initdb, server = program("postgresql", "initdb", path), program("postgresql", "postgres", path)
+    server = binary("postgres")
     folder = servers.own("postgres")
-    servers.run([initdb, "-D", folder / "data", "-U", "postgres", "--auth-host=scram-sha-256",
-                 "--auth-local=trust", "--no-sync", "--no-instructions"])
-    port = peers.refused().port
+    port = servers.port()
 
     def start(*settings):
         words = [word for setting in settings for word in ("-c", setting)]
-        return servers.start([server, "-D", folder / "data", "-p", port, "-k", folder,
+        return servers.start([server, "-D", data, "-p", port, "-k", folder,
                               "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off",
                               "-c", "shared_buffers=1MB", *words]).wait_port(port)
 
@@ -61,10 +75,11 @@ def test_a_full_server_is_down_and_comes_back(postgres, healthsvc):
     svc.wait_health("^200 .*it status: OK", 20)
 
 
-def test_a_server_in_recovery_is_starting(postgres, healthsvc, servers):
-    postgres().wait_log("ready to accept connections").stop()
-    servers.write("data/standby.signal", "")
-    postgres("restore_command=sleep 600", "hot_standby=off")
+def test_a_server_in_recovery_is_starting(postgres, healthsvc, servers, data):
+    servers.run(["cp", "-a", data, "standby"])
+    servers.write("standby/standby.signal", "")
+    postgres(f"data_directory={servers.folder}/standby",
+             "restore_command=sleep 600", "hot_standby=off")
     svc = healthsvc(CONF % (postgres.url, ""))
     svc.wait_health("^500 .*it status: Error. the database system is starting up", 20)
 

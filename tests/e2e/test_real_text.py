@@ -7,45 +7,39 @@ import threading
 
 import pytest
 
-from real import AS_ROOT, Server, converse, fill, free_port, program
-
-CONF = """
-name = "gateway";
-listen = "127.0.0.1:0";
-defaults = { period = "1s"; timeout = "950ms"; confirm = "200ms"; fall = 1; rise = 1; };
-dependencies = ( { name = "it"; url = "%s://127.0.0.1:%d"; %s } );
-"""
-
+from real import AS_ROOT, CONF, Servers, converse, fill, program
 
 @pytest.fixture
-def real(tmp_path):
-    """real(name, files, command, port, ...): a Server, in a folder with those files; "@" in texts
-    and arguments is the folder."""
-    servers = []
+def real(servers):
+    """real(files, command, port, user): a server, in a folder with those files (None: a folder);
+    "@" in texts and arguments is the folder. real.port(): a port for it."""
+    made = []
 
-    def start(name, files, command, port, **kwargs):
-        folder = tmp_path / f"{name}{len(servers)}"
-        folder.mkdir()
+    def start(files, command, port, user="nobody"):
+        own = Servers()
+        made.append(own)
+        folder = str(own.own(user))
         for path, text in files.items():
             if text is None:
-                (folder / path).mkdir()
+                own.make_folder(path)
             else:
-                (folder / path).write_text(text.replace("@", str(folder)))
-                (folder / path).chmod(0o600)
-        command = [str(word).replace("@", str(folder)) for word in command]
-        servers.append(Server(folder, command, port, **kwargs))
-        return servers[-1]
+                own.write(path, text.replace("@", folder))
+        server = own.start([str(word).replace("@", folder) for word in command])
+        server.port = port
+        return server.wait_port(port)
 
+    start.port = servers.port
     yield start
-    for server in servers:
-        server.stop()
+    for own in made:
+        own.end()
 
 
 @pytest.fixture
 def ask(healthsvc):
     """ask(scheme, server or port, settings): a daemon that asks it."""
     def start(scheme, server, settings=""):
-        return healthsvc(CONF % (scheme, getattr(server, "port", server), settings))
+        url = f"{scheme}://127.0.0.1:{getattr(server, 'port', server)}"
+        return healthsvc(CONF % (url, settings))
     return start
 
 
@@ -63,10 +57,10 @@ def down(svc, reason):
 @pytest.fixture
 def redis(real):
     def start(*options, files=None, port=None):
-        port = port or free_port()
-        command = [program("redis-server", "redis-server"), "--bind", "127.0.0.1", "--port", port,
+        port = port or real.port()
+        command = [program("redis-server"), "--bind", "127.0.0.1", "--port", port,
                    "--save", "", "--dir", "@", *options]
-        return real("redis", files or {}, command, port)
+        return real(files or {}, command, port)
     return start
 
 
@@ -107,7 +101,7 @@ def test_redis_that_loads_is_not_up_yet(redis, ask):
     # 40 keys, each of which takes 100 ms to load.
     server.command += ["--key-load-delay", "100000", "--loading-process-events-interval-bytes",
                        "2048"]
-    server.start()
+    server.start().wait_port(server.port)
     svc = ask("redis", server)
     down(svc, "LOADING Redis is loading the dataset in memory")
     svc.wait_health("^200 .*it status: OK\n", 30)
@@ -142,9 +136,9 @@ def test_redis_roles_and_a_lost_master(redis, ask):
     down(ask("redis", replica), "MASTERDOWN Link with MASTER is down")
 
 
-def test_rediss(redis, ask, authority):
+def test_rediss(redis, real, ask, authority):
     pem = authority.issue().read_text()
-    port = free_port()
+    port = real.port()
     server = redis("--port", "0", "--tls-port", port, "--tls-cert-file", "@/pem",
                    "--tls-key-file", "@/pem", "--tls-auth-clients", "no",
                    "--tls-ca-cert-file", "@/pem", files={"pem": pem}, port=port)
@@ -158,8 +152,8 @@ def test_rediss(redis, ask, authority):
 
 
 def memcached(real, *options, files=None):
-    port = free_port()
-    return real("memcached", files or {}, [program("memcached", "memcached"), "-l", "127.0.0.1",
+    port = real.port()
+    return real(files or {}, [program("memcached"), "-l", "127.0.0.1",
                                            "-p", port, "-t", "1", *options], port)
 
 
@@ -199,13 +193,13 @@ EXIM_TLS = "tls_advertise_hosts = *\ntls_certificate = @/pem\ntls_privatekey = @
 
 def exim(real, more="tls_advertise_hosts =", pem="", tls_port=None):
     user = "Debian-exim"
-    binary = program("exim4", "exim4-daemon-light")
+    binary = program("exim4-daemon-light", "exim4")
     if not AS_ROOT and pwd.getpwuid(os.geteuid()).pw_name != user:
         pytest.skip(f"needs root: only {user} may start exim4")
-    port = free_port()
+    port = real.port()
     ports = f"{port} : {tls_port}" if tls_port else port
     conf = EXIM % {"ports": ports, "more": more}
-    return real("exim", {"conf": conf, "pem": pem}, [binary, "-bdf", "-C", "@/conf"], port,
+    return real({"conf": conf, "pem": pem}, [binary, "-bdf", "-C", "@/conf"], port,
                 user=user)
 
 
@@ -222,7 +216,7 @@ def test_smtp_is_up_and_down_when_it_is_full(real, ask):
 
 
 def test_smtp_starttls_and_smtps(real, ask, authority):
-    tls_port = free_port()
+    tls_port = real.port()
     server = exim(real, EXIM_TLS % tls_port, authority.issue().read_text(), tls_port)
     trust = f'ca_file = "{authority.ca_file}";'
     up(ask("smtp", server, trust + "starttls = true;"))
@@ -279,15 +273,15 @@ userdb {
 @pytest.fixture
 def dovecot(real, authority):
     def start(passdb="static", args="nopassword"):
-        binary = program("dovecot", "dovecot-imapd")
+        binary = program("dovecot-imapd", "dovecot")
         for daemon in ("imap-login", "pop3-login"):
             if not os.path.exists(f"/usr/lib/dovecot/{daemon}"):
                 pytest.skip(f"needs dovecot-{daemon.removesuffix('-login')}d")
         user = pwd.getpwnam("nobody") if AS_ROOT else pwd.getpwuid(os.geteuid())
-        ports = {name: free_port() for name in ("imap", "imaps", "pop3", "pop3s")}
+        ports = {name: real.port() for name in ("imap", "imaps", "pop3", "pop3s")}
         conf = DOVECOT % {"user": user.pw_name, "group": grp.getgrgid(user.pw_gid).gr_name,
                           "passdb": passdb, "args": args, **ports}
-        server = real("dovecot", {"conf": conf, "run": None, "pem": authority.issue().read_text()},
+        server = real({"conf": conf, "run": None, "pem": authority.issue().read_text()},
                       [binary, "-F", "-c", "@/conf"], ports["imap"])
         server.ports = ports
         return server
@@ -332,9 +326,9 @@ vsftpd_log_file=@/vsftpd.log
 
 
 def vsftpd(real, more="", pem=""):
-    port = free_port()
-    return real("vsftpd", {"conf": VSFTPD % (port, more), "www": None, "empty": None, "pem": pem},
-                [program("vsftpd", "vsftpd"), "@/conf"], port)
+    port = real.port()
+    return real({"conf": VSFTPD % (port, more), "www": None, "empty": None, "pem": pem},
+                [program("vsftpd"), "@/conf"], port)
 
 
 def test_ftp_is_up_and_down_when_it_is_full(real, ask):
@@ -360,14 +354,14 @@ def test_ftp_with_tls(real, ask, authority):
 
 
 def test_ssh_is_up_and_down_when_it_is_full(real, ask, tmp_path):
-    binary = program("sshd", "openssh-server")
+    binary = program("openssh-server", "sshd")
     key = tmp_path / "key"
-    subprocess.run([program("ssh-keygen", "openssh-client"), "-q", "-t", "ed25519", "-N", "",
+    subprocess.run([program("openssh-client", "ssh-keygen"), "-q", "-t", "ed25519", "-N", "",
                     "-f", str(key)], check=True, timeout=30)
-    port = free_port()
+    port = real.port()
     conf = f"Port {port}\nListenAddress 127.0.0.1\nHostKey @/key\nPidFile none\nUsePAM no\n" \
            "MaxStartups 3\n"
-    server = real("sshd", {"conf": conf, "key": key.read_text()},
+    server = real({"conf": conf, "key": key.read_text()},
                   [binary, "-D", "-e", "-f", "@/conf"], port)
     svc = ask("ssh", server)
     up(svc)
@@ -382,9 +376,9 @@ def test_ssh_is_up_and_down_when_it_is_full(real, ask, tmp_path):
 
 
 def nats(real, more, files=None):
-    port = free_port()
-    return real("nats", {"conf": f"listen: 127.0.0.1:{port}\n{more}\n", **(files or {})},
-                [program("nats-server", "nats-server"), "-c", "@/conf"], port)
+    port = real.port()
+    return real({"conf": f"listen: 127.0.0.1:{port}\n{more}\n", **(files or {})},
+                [program("nats-server"), "-c", "@/conf"], port)
 
 
 def test_nats_is_up_and_down_when_it_is_full(real, ask):
@@ -421,13 +415,13 @@ ZOOKEEPER_JAR = "/usr/share/java/zookeeper.jar"
 
 
 def zookeeper(real, more=""):
-    java = program("java", "default-jre-headless")
+    java = program("default-jre-headless", "java")
     if not os.path.exists(ZOOKEEPER_JAR):
         pytest.skip("needs libzookeeper-java")
-    port = free_port()
+    port = real.port()
     conf = f"tickTime=2000\ninitLimit=5\nsyncLimit=2\ndataDir=@/data\nclientPort={port}\n" \
            f"clientPortAddress=127.0.0.1\nadmin.enableServer=false\n{more}"
-    return real("zookeeper", {"conf": conf, "data": None, "data/myid": "1\n"},
+    return real({"conf": conf, "data": None, "data/myid": "1\n"},
                 [java, "-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp",
                  ZOOKEEPER_JAR, "org.apache.zookeeper.server.quorum.QuorumPeerMain", "@/conf"],
                 port)
@@ -435,6 +429,6 @@ def zookeeper(real, more=""):
 
 def test_zookeeper_is_up_alone_and_down_without_its_quorum(real, ask):
     up(ask("zookeeper", zookeeper(real)))
-    ensemble = "".join(f"server.{i}=127.0.0.1:{free_port()}:{free_port()}\n" for i in (1, 2, 3))
+    ensemble = "".join(f"server.{i}=127.0.0.1:{real.port()}:{real.port()}\n" for i in (1, 2, 3))
     down(ask("zookeeper", zookeeper(real, ensemble)),
          "This ZooKeeper instance is not currently serving requests")
