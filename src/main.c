@@ -96,7 +96,6 @@ static const char help[] =
 /* ---- what the checker tells (on its thread) ---- */
 
 struct publisher {
-    uint64_t sequence;
     enum verdict verdict;
     bool told; /* `verdict` has been logged */
     pthread_mutex_t mutex;
@@ -122,7 +121,7 @@ static void on_publish(void *arg, struct config *config, const struct target_vie
 {
     struct publisher *p = arg;
     struct snapshot *s = NULL;
-    int r = snapshot_new(config, views, count, ++p->sequence, &s);
+    int r = snapshot_new(config, views, count, &s);
     if (r < 0) {
         log_error("cannot publish the results: %s; the results before stay", strerror(-r));
         return;

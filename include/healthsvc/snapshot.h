@@ -23,7 +23,7 @@ struct strbuf;
 /* Copies the views (texts included), keeps references on config and on what plugins measured,
  * renders the text body. */
 int snapshot_new(struct config *config, const struct target_view *const *views, size_t count,
-                 uint64_t sequence, struct snapshot **ret_snapshot) MUST_CHECK;
+                 struct snapshot **ret_snapshot) MUST_CHECK;
 struct snapshot *snapshot_ref(struct snapshot *s);
 struct snapshot *snapshot_unref(struct snapshot *s); /* accepts NULL, returns NULL */
 
@@ -32,7 +32,6 @@ size_t snapshot_count(const struct snapshot *s);
 const struct target_view *snapshot_row(const struct snapshot *s, size_t i);
 /* The row of that dependency (`len` bytes of name), or NULL. */
 const struct target_view *snapshot_find(const struct snapshot *s, const char *name, size_t len);
-uint64_t snapshot_sequence(const struct snapshot *s);
 
 /* What a reader must know besides the snapshot. */
 struct moment {

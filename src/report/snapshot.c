@@ -25,7 +25,6 @@ struct snapshot {
     atomic_uint refs;
     enum verdict verdict;        /* without regard to staleness */
     int64_t fresh_until_mono_ms; /* the last moment at which no row is stale */
-    uint64_t sequence;
     struct config *config;
     char *text; /* the body of /health by that verdict */
     size_t text_len;
@@ -82,7 +81,7 @@ static int render_ahead(struct snapshot *s)
 }
 
 int snapshot_new(struct config *config, const struct target_view *const *views, size_t count,
-                 uint64_t sequence, struct snapshot **ret_snapshot)
+                 struct snapshot **ret_snapshot)
 {
     size_t arena_bytes = 0;
     for (size_t i = 0; i < count; i++)
@@ -93,7 +92,6 @@ int snapshot_new(struct config *config, const struct target_view *const *views, 
     *s = (struct snapshot){
         .verdict = VERDICT_PASS,
         .fresh_until_mono_ms = INT64_MAX,
-        .sequence = sequence,
         .config = config_ref(config),
         .count = count,
     };
@@ -170,11 +168,6 @@ const struct target_view *snapshot_find(const struct snapshot *s, const char *na
             return &s->rows[i];
     }
     return NULL;
-}
-
-uint64_t snapshot_sequence(const struct snapshot *s)
-{
-    return s->sequence;
 }
 
 struct body_slots *snapshot_slots(const struct snapshot *s)

@@ -117,7 +117,7 @@ static inline struct moment fixture_moment(int64_t later_ms)
 static inline struct snapshot *fixture_snapshot(size_t count)
 {
     struct snapshot *s = NULL;
-    if (snapshot_new(&fixture_config, fixture_list, count, 1, &s) != 0)
+    if (snapshot_new(&fixture_config, fixture_list, count, &s) != 0)
         return NULL;
     return s;
 }

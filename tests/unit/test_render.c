@@ -358,7 +358,7 @@ TEST(json_bounds_the_culprits)
     for (size_t i = 0; i < 200; i++)
         many[i] = &fixture_views[TRIPS];
     struct snapshot *s = NULL;
-    EXPECT_INT(snapshot_new(&fixture_config, many, 200, 1, &s), 0);
+    EXPECT_INT(snapshot_new(&fixture_config, many, 200, &s), 0);
     struct moment m = fixture_moment(0);
     const char *output = strstr(health(s, &m, RENDER_JSON), ",\"output\":\"");
     if (EXPECT(output != NULL)) {

@@ -21,7 +21,7 @@ TEST(keeps_texts_and_configuration)
     fixture_set(AIRPORTS, TARGET_DOWN, OUTCOME_CONNECT_REFUSED, reason);
     fixture_views[AIRPORTS].own_text = own;
     struct snapshot *s = NULL;
-    EXPECT_INT(snapshot_new(&fixture_config, fixture_list, FIXTURE_COUNT, 77, &s), 0);
+    EXPECT_INT(snapshot_new(&fixture_config, fixture_list, FIXTURE_COUNT, &s), 0);
     EXPECT_INT(atomic_load(&fixture_config.refs), 2);
     memset(reason, 'x', sizeof reason);
     memset(own, 'x', sizeof own);
@@ -29,7 +29,6 @@ TEST(keeps_texts_and_configuration)
 
     EXPECT(snapshot_config(s) == &fixture_config);
     EXPECT_INT(snapshot_count(s), FIXTURE_COUNT);
-    EXPECT_INT(snapshot_sequence(s), 77);
     EXPECT_STR(snapshot_row(s, AIRPORTS)->reason, "connection refused");
     EXPECT_STR(snapshot_row(s, AIRPORTS)->own_text, "no memory left");
     EXPECT_STR(snapshot_row(s, TRIPS)->reason, "");
@@ -235,7 +234,7 @@ TEST(holds_many_rows)
     views[MANY - 1].state = TARGET_DOWN;
     views[MANY - 1].reason = "connection refused";
     struct snapshot *s = NULL;
-    EXPECT_INT(snapshot_new(&fixture_config, list, MANY, 1, &s), 0);
+    EXPECT_INT(snapshot_new(&fixture_config, list, MANY, &s), 0);
     EXPECT(snapshot_find(s, "dep-9998", 8) == snapshot_row(s, 9998));
 
     struct moment m = fixture_moment(0);
