@@ -30,6 +30,9 @@ struct strbuf {
 void strbuf_init(struct strbuf *b, size_t limit_bytes);
 /* Frees the memory; the buffer is then as after strbuf_init(). */
 void strbuf_done(struct strbuf *b);
+/* The same, for a buffer that held a secret: nothing of it stays in its memory. Accepts one that is
+ * all zero. */
+void strbuf_wipe(struct strbuf *b);
 /* Empties the buffer and clears its error; keeps the memory. */
 void strbuf_clear(struct strbuf *b);
 /* 0, -E2BIG or -ENOMEM. */

@@ -22,6 +22,13 @@ void strbuf_done(struct strbuf *b)
     strbuf_init(b, b->limit_bytes);
 }
 
+void strbuf_wipe(struct strbuf *b)
+{
+    if (b->room > 0)
+        explicit_bzero(b->data, b->room);
+    strbuf_done(b);
+}
+
 void strbuf_clear(struct strbuf *b)
 {
     b->len = 0;

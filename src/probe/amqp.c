@@ -120,9 +120,7 @@ static void amqp_release(struct target_conf *conf)
     struct amqp_conf *amqp = conf->scheme_conf;
     if (amqp == NULL)
         return;
-    if (amqp->start_ok.room > 0)
-        explicit_bzero(amqp->start_ok.data, amqp->start_ok.room);
-    strbuf_done(&amqp->start_ok);
+    strbuf_wipe(&amqp->start_ok);
 }
 
 /* ---- the dialogue ---- */
@@ -295,28 +293,6 @@ static const struct dialogue amqp_dialogue = {
     .polite = true,
 };
 
-extern const struct scheme scheme_amqp, scheme_amqps;
-
-const struct scheme scheme_amqp = {
-    .name = "amqp",
-    .port = 5672,
-    .flags = SCHEME_SECRET,
-    .conf_size = sizeof(struct amqp_conf),
-    .keys = amqp_keys,
-    .prepare = amqp_prepare,
-    .release = amqp_release,
-    .ops = &stream_ops,
-    .dialogue = &amqp_dialogue,
-};
-
-const struct scheme scheme_amqps = {
-    .name = "amqps",
-    .port = 5671,
-    .flags = SCHEME_SECRET | SCHEME_TLS,
-    .conf_size = sizeof(struct amqp_conf),
-    .keys = amqp_keys,
-    .prepare = amqp_prepare,
-    .release = amqp_release,
-    .ops = &stream_ops,
-    .dialogue = &amqp_dialogue,
-};
+SCHEME_PAIR(amqp, 5672, amqps, 5671, SCHEME_SECRET, .conf_size = sizeof(struct amqp_conf),
+            .keys = amqp_keys, .prepare = amqp_prepare, .release = amqp_release,
+            .dialogue = &amqp_dialogue);

@@ -205,15 +205,7 @@ static void take_answer(struct datagram *d, const struct resolver_answer *answer
         probe_finish(&d->probe, answer->outcome, answer->text);
         return;
     }
-    uint16_t port = htons(d->probe.conf->port);
-    d->address_count = answer->count;
-    for (size_t i = 0; i < answer->count; i++) {
-        d->addresses[i] = answer->addresses[i];
-        if (d->addresses[i].sa.sa_family == AF_INET)
-            d->addresses[i].in.sin_port = port;
-        else
-            d->addresses[i].in6.sin6_port = port;
-    }
+    d->address_count = resolver_answer_addresses(answer, d->probe.conf->port, d->addresses);
     probe_enter(&d->probe, PROBE_PHASE_EXCHANGE);
     ask_next(d);
 }

@@ -54,4 +54,19 @@ struct children *engine_children(const struct engine *engine);
 
 extern const struct probe_ops stream_ops; /* stream.c */
 
+/* Defines scheme_PLAIN and scheme_SECURED, which differ by port and by TLS from the first byte; what
+ * follows are designators of what they share. */
+#define SCHEME_PAIR(plain, plain_port, secured, secured_port, shared_flags, ...)  \
+    extern const struct scheme scheme_##plain, scheme_##secured;                  \
+    const struct scheme scheme_##plain = {.name = #plain,                         \
+                                          .port = (plain_port),                   \
+                                          .flags = (shared_flags),                \
+                                          .ops = &stream_ops,                     \
+                                          __VA_ARGS__};                           \
+    const struct scheme scheme_##secured = {.name = #secured,                     \
+                                            .port = (secured_port),               \
+                                            .flags = (shared_flags) | SCHEME_TLS, \
+                                            .ops = &stream_ops,                   \
+                                            __VA_ARGS__}
+
 #endif

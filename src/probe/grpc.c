@@ -450,25 +450,5 @@ static const struct dialogue grpc_dialogue = {
     .max_reply_bytes = REPLY_MAX_BYTES,
 };
 
-extern const struct scheme scheme_grpc, scheme_grpcs;
-
-const struct scheme scheme_grpc = {
-    .name = "grpc",
-    .conf_size = sizeof(struct grpc_conf),
-    .keys = grpc_keys,
-    .prepare = grpc_prepare,
-    .ops = &stream_ops,
-    .dialogue = &grpc_dialogue,
-};
-
-const struct scheme scheme_grpcs = {
-    .name = "grpcs",
-    .port = 443,
-    .flags = SCHEME_TLS,
-    .alpn = "h2",
-    .conf_size = sizeof(struct grpc_conf),
-    .keys = grpc_keys,
-    .prepare = grpc_prepare,
-    .ops = &stream_ops,
-    .dialogue = &grpc_dialogue,
-};
+SCHEME_PAIR(grpc, 0, grpcs, 443, 0, .alpn = "h2", .conf_size = sizeof(struct grpc_conf),
+            .keys = grpc_keys, .prepare = grpc_prepare, .dialogue = &grpc_dialogue);

@@ -105,9 +105,7 @@ static void http_release(struct target_conf *conf)
     if (http == NULL)
         return;
     http->rules = http_rules_free(http->rules);
-    if (http->request.room > 0)
-        explicit_bzero(http->request.data, http->request.room); /* it may hold the secret */
-    strbuf_done(&http->request);
+    strbuf_wipe(&http->request);
 }
 
 /* ---- the dialogue ---- */
@@ -189,28 +187,6 @@ static const struct dialogue http_dialogue = {
     .max_reply_bytes = 2 * HTTP_REPLY_SECTION_BYTES + 2 * HTTP_REPLY_BODY_BYTES,
 };
 
-extern const struct scheme scheme_http, scheme_https;
-
-const struct scheme scheme_http = {
-    .name = "http",
-    .port = 80,
-    .flags = SCHEME_PATH | SCHEME_SECRET,
-    .conf_size = sizeof(struct http_conf),
-    .keys = http_keys,
-    .prepare = http_prepare,
-    .release = http_release,
-    .ops = &stream_ops,
-    .dialogue = &http_dialogue,
-};
-
-const struct scheme scheme_https = {
-    .name = "https",
-    .port = 443,
-    .flags = SCHEME_TLS | SCHEME_PATH | SCHEME_SECRET,
-    .conf_size = sizeof(struct http_conf),
-    .keys = http_keys,
-    .prepare = http_prepare,
-    .release = http_release,
-    .ops = &stream_ops,
-    .dialogue = &http_dialogue,
-};
+SCHEME_PAIR(http, 80, https, 443, SCHEME_PATH | SCHEME_SECRET,
+            .conf_size = sizeof(struct http_conf), .keys = http_keys, .prepare = http_prepare,
+            .release = http_release, .dialogue = &http_dialogue);

@@ -123,9 +123,7 @@ static int add_authorization(struct strbuf *out, const struct target_conf *conf,
         r = -ENOMEM;
     }
     free(coded);
-    if (plain.room > 0)
-        explicit_bzero(plain.data, plain.room);
-    strbuf_done(&plain);
+    strbuf_wipe(&plain);
     return r;
 }
 

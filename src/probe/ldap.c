@@ -90,9 +90,7 @@ static void ldap_release(struct target_conf *conf)
     struct ldap_conf *ldap = conf->scheme_conf;
     if (ldap == NULL)
         return;
-    if (ldap->request.room > 0)
-        explicit_bzero(ldap->request.data, ldap->request.room);
-    strbuf_done(&ldap->request);
+    strbuf_wipe(&ldap->request);
 }
 
 struct ldap_state {
@@ -248,26 +246,5 @@ static const struct dialogue ldap_dialogue = {
     .polite = true,
 };
 
-extern const struct scheme scheme_ldap, scheme_ldaps;
-
-const struct scheme scheme_ldap = {
-    .name = "ldap",
-    .port = 389,
-    .flags = SCHEME_SECRET,
-    .conf_size = sizeof(struct ldap_conf),
-    .prepare = ldap_prepare,
-    .release = ldap_release,
-    .ops = &stream_ops,
-    .dialogue = &ldap_dialogue,
-};
-
-const struct scheme scheme_ldaps = {
-    .name = "ldaps",
-    .port = 636,
-    .flags = SCHEME_SECRET | SCHEME_TLS,
-    .conf_size = sizeof(struct ldap_conf),
-    .prepare = ldap_prepare,
-    .release = ldap_release,
-    .ops = &stream_ops,
-    .dialogue = &ldap_dialogue,
-};
+SCHEME_PAIR(ldap, 389, ldaps, 636, SCHEME_SECRET, .conf_size = sizeof(struct ldap_conf),
+            .prepare = ldap_prepare, .release = ldap_release, .dialogue = &ldap_dialogue);

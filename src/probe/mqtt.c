@@ -83,9 +83,7 @@ static int mqtt_prepare(struct target_conf *conf, struct strbuf *why)
     add_length(&mqtt->request, body.len);
     strbuf_add(&mqtt->request, body.data, body.len);
     int r = strbuf_error(&body) != 0 ? strbuf_error(&body) : strbuf_error(&mqtt->request);
-    if (body.room > 0)
-        explicit_bzero(body.data, body.room);
-    strbuf_done(&body);
+    strbuf_wipe(&body);
     return r;
 }
 
@@ -94,9 +92,7 @@ static void mqtt_release(struct target_conf *conf)
     struct mqtt_conf *mqtt = conf->scheme_conf;
     if (mqtt == NULL)
         return;
-    if (mqtt->request.room > 0)
-        explicit_bzero(mqtt->request.data, mqtt->request.room);
-    strbuf_done(&mqtt->request);
+    strbuf_wipe(&mqtt->request);
 }
 
 struct mqtt_state {
@@ -174,28 +170,6 @@ static const struct dialogue mqtt_dialogue = {
     .polite = true,
 };
 
-extern const struct scheme scheme_mqtt, scheme_mqtts;
-
-const struct scheme scheme_mqtt = {
-    .name = "mqtt",
-    .port = 1883,
-    .flags = SCHEME_SECRET,
-    .conf_size = sizeof(struct mqtt_conf),
-    .keys = mqtt_keys,
-    .prepare = mqtt_prepare,
-    .release = mqtt_release,
-    .ops = &stream_ops,
-    .dialogue = &mqtt_dialogue,
-};
-
-const struct scheme scheme_mqtts = {
-    .name = "mqtts",
-    .port = 8883,
-    .flags = SCHEME_SECRET | SCHEME_TLS,
-    .conf_size = sizeof(struct mqtt_conf),
-    .keys = mqtt_keys,
-    .prepare = mqtt_prepare,
-    .release = mqtt_release,
-    .ops = &stream_ops,
-    .dialogue = &mqtt_dialogue,
-};
+SCHEME_PAIR(mqtt, 1883, mqtts, 8883, SCHEME_SECRET, .conf_size = sizeof(struct mqtt_conf),
+            .keys = mqtt_keys, .prepare = mqtt_prepare, .release = mqtt_release,
+            .dialogue = &mqtt_dialogue);

@@ -57,9 +57,7 @@ static void nats_release(struct target_conf *conf)
     struct nats_conf *nats = conf->scheme_conf;
     if (nats == NULL)
         return;
-    if (nats->request.room > 0)
-        explicit_bzero(nats->request.data, nats->request.room); /* it may hold the secret */
-    strbuf_done(&nats->request);
+    strbuf_wipe(&nats->request);
 }
 
 /* Once connected there is only to wait for INFO; after TLS it has been seen. */

@@ -85,9 +85,7 @@ static void redis_release(struct target_conf *conf)
     struct redis_conf *redis = conf->scheme_conf;
     if (redis == NULL)
         return;
-    if (redis->request.room > 0)
-        explicit_bzero(redis->request.data, redis->request.room); /* it may hold the secret */
-    strbuf_done(&redis->request);
+    strbuf_wipe(&redis->request);
 }
 
 /* ---- the dialogue ---- */
@@ -250,28 +248,6 @@ static const struct dialogue redis_dialogue = {
     .max_reply_bytes = 2 * INFO_MAX_BYTES,
 };
 
-extern const struct scheme scheme_redis, scheme_rediss;
-
-const struct scheme scheme_redis = {
-    .name = "redis",
-    .port = 6379,
-    .flags = SCHEME_SECRET,
-    .conf_size = sizeof(struct redis_conf),
-    .keys = redis_keys,
-    .prepare = redis_prepare,
-    .release = redis_release,
-    .ops = &stream_ops,
-    .dialogue = &redis_dialogue,
-};
-
-const struct scheme scheme_rediss = {
-    .name = "rediss",
-    .port = 6379,
-    .flags = SCHEME_SECRET | SCHEME_TLS,
-    .conf_size = sizeof(struct redis_conf),
-    .keys = redis_keys,
-    .prepare = redis_prepare,
-    .release = redis_release,
-    .ops = &stream_ops,
-    .dialogue = &redis_dialogue,
-};
+SCHEME_PAIR(redis, 6379, rediss, 6379, SCHEME_SECRET, .conf_size = sizeof(struct redis_conf),
+            .keys = redis_keys, .prepare = redis_prepare, .release = redis_release,
+            .dialogue = &redis_dialogue);

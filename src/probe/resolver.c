@@ -290,6 +290,19 @@ int resolver_lookup(struct resolver *r, const char *host, struct resolver_wait *
     return 1;
 }
 
+size_t resolver_answer_addresses(const struct resolver_answer *answer, uint16_t port,
+                                 union resolver_address ret_addresses[RESOLVER_MAX_ADDRESSES])
+{
+    for (size_t i = 0; i < answer->count; i++) {
+        ret_addresses[i] = answer->addresses[i];
+        if (ret_addresses[i].sa.sa_family == AF_INET)
+            ret_addresses[i].in.sin_port = htons(port);
+        else
+            ret_addresses[i].in6.sin6_port = htons(port);
+    }
+    return answer->count;
+}
+
 void resolver_cancel(struct resolver *r, struct resolver_wait *w)
 {
     (void)r;

@@ -20,7 +20,7 @@ struct resolver;
 
 #define RESOLVER_MAX_ADDRESSES 4
 
-union resolver_address { /* port 0; the caller sets it */
+union resolver_address {
     struct sockaddr sa;
     struct sockaddr_in in;
     struct sockaddr_in6 in6;
@@ -30,10 +30,13 @@ union resolver_address { /* port 0; the caller sets it */
 struct resolver_answer {
     enum outcome outcome; /* OUTCOME_OK, or why there are no addresses */
     const char *text;     /* for people, "" on success: "host name 'trips' does not exist" */
-    union resolver_address addresses[RESOLVER_MAX_ADDRESSES]; /* in the order to be tried */
+    union resolver_address addresses[RESOLVER_MAX_ADDRESSES]; /* port 0; in the order to try */
     size_t count;
     bool stale; /* the name servers fail; this is the last good answer */
 };
+/* The answer's addresses, with a port. Returns how many there are. */
+size_t resolver_answer_addresses(const struct resolver_answer *answer, uint16_t port,
+                                 union resolver_address ret_addresses[RESOLVER_MAX_ADDRESSES]);
 
 /* One waiting look-up; lies in its owner. */
 struct resolver_wait {

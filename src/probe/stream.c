@@ -462,15 +462,7 @@ static void take_answer(struct stream *s, const struct resolver_answer *answer)
         probe_finish(&s->probe, answer->outcome, answer->text);
         return;
     }
-    uint16_t port = htons(s->probe.conf->port);
-    s->address_count = answer->count;
-    for (size_t i = 0; i < answer->count; i++) {
-        s->addresses[i] = answer->addresses[i];
-        if (s->addresses[i].sa.sa_family == AF_INET)
-            s->addresses[i].in.sin_port = port;
-        else
-            s->addresses[i].in6.sin6_port = port;
-    }
+    s->address_count = resolver_answer_addresses(answer, s->probe.conf->port, s->addresses);
     probe_enter(&s->probe, PROBE_PHASE_CONNECT);
     connect_next(s);
 }

@@ -200,12 +200,15 @@ TEST(bad_results_of_a_stalled_loop_are_not_tried)
     static const struct ask_options options = {.after = stall_then_start_another};
     static const enum peer_kind bad[] = {PEER_HANG,    PEER_RESET_MID, PEER_REFUSE,
                                          PEER_GARBAGE, PEER_BLACKHOLE, PEER_HALF_CLOSE};
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        plan("http://127.0.0.1", http_peers.ports[bad[i]], 300);
-    plan("http://127.0.0.1", http_peers.ports[PEER_REFUSE], scaled(20000));
-    if (!load(NULL))
-        return;
-    ask_all(&options);
+    int tries = 0;
+    do { /* anew if this machine held up the one after the stall too */
+        for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+            plan("http://127.0.0.1", http_peers.ports[bad[i]], 300);
+        plan("http://127.0.0.1", http_peers.ports[PEER_REFUSE], scaled(20000));
+        if (!load(NULL))
+            return;
+        ask_all(&options);
+    } while (asked[7].result.outcome == OUTCOME_OWN_STALLED && ++tries < 3);
     for (size_t i = 0; i < 7; i++)
         expect_outcome(i, OUTCOME_OWN_STALLED);
     expect_outcome(7, OUTCOME_CONNECT_REFUSED); /* began after the stall */

@@ -110,6 +110,21 @@ static const char *printable(const void *bytes, size_t len, size_t max)
     return b.data;
 }
 
+TEST(wiped_is_as_begun)
+{
+    struct strbuf b = {0};
+    strbuf_wipe(&b); /* never begun */
+    strbuf_init(&b, 20);
+    strbuf_adds(&b, "secret");
+    strbuf_wipe(&b);
+    EXPECT_INT(b.len, 0);
+    EXPECT_INT(b.room, 0);
+    EXPECT_STR(b.data, "");
+    strbuf_adds(&b, "another");
+    EXPECT_STR(b.data, "another");
+    strbuf_wipe(&b);
+}
+
 TEST(foreign_bytes_become_printable)
 {
     EXPECT_STR(printable("plain text", 10, 100), "plain text");
@@ -158,6 +173,7 @@ int main(void)
     RUN(consumes_and_truncates);
     RUN(fits_to_what_it_holds_and_grows_again);
     RUN(take_hands_over_and_empties);
+    RUN(wiped_is_as_begun);
     RUN(foreign_bytes_become_printable);
     RUN(json_strings_are_escaped);
     RUN(json_refuses_bad_utf8);
