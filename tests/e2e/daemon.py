@@ -176,5 +176,5 @@ class Daemon:
 
 def count_listens(conf_text):
     """How many addresses a configuration text listens on."""
-    found = re.search(r"\blisten\s*=\s*(\[[^]]*\]|\"[^\"]*\")", conf_text)
+    found = re.search(r"\blisten\s*=\s*(\[(?:[^]\"]|\"[^\"]*\")*\]|\"[^\"]*\")", conf_text)
     return len(re.findall(r'"[^"]*"', found.group(1))) if found else 1
