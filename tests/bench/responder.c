@@ -1,12 +1,15 @@
 /*
- * responder [CERT]: answers every request on every address of loopback with a small 200, over TLS
- * if a PEM file with certificate and key is given. Notes when each connection was accepted, so that
- * the lateness of whoever asks on a schedule is seen from outside.
+ * responder SCHEME [CERT]: on every address of loopback, says what a healthy peer of the scheme says
+ * (tests/lessons.h; dns and ntp: here), over TLS if a PEM file with certificate and key is given.
+ * It does not read what it is asked, so that it costs as little as can be. Notes when each
+ * connection was accepted, so that the lateness of whoever asks on a schedule is seen from outside.
  *
  * Prints its port. A line "reset" on standard input forgets what was noted; "report" prints
  * "CONNECTIONS P50 P99 MAX": how late a connection came against its own address's schedule of one a
  * second, in microseconds (against the earliest of that address; -1: too few were seen).
  */
+#include "../lessons.h"
+
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -27,8 +30,7 @@
 #define PERIOD_US 1000000
 #define ROUNDS_WANTED 4
 
-static const char reply[] = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 15\r\n"
-                            "Connection: close\r\n\r\nUp and running\n";
+#define DATAGRAM_BYTES 512
 
 struct arrival {
     uint32_t address;
@@ -39,8 +41,14 @@ static struct arrival *arrivals;
 static size_t arrival_count;
 static SSL_CTX *tls;
 static SSL *sessions[MAX_FDS];
-static bool answered[MAX_FDS];
-static int epoll_fd, listener;
+static enum stage {
+    NOTHING_SAID = 0,
+    GREETED,
+    ALL_SAID
+} stages[MAX_FDS];
+static struct peer_script script;
+static size_t greeting_len; /* of the reply: said before anything is asked */
+static int epoll_fd, listener, datagrams = -1;
 
 static int64_t now_us(void)
 {
@@ -53,8 +61,15 @@ static void hang_up(int fd)
 {
     SSL_free(sessions[fd]);
     sessions[fd] = NULL;
-    answered[fd] = false;
+    stages[fd] = NOTHING_SAID;
     close(fd);
+}
+
+static bool say(int fd, const char *bytes, size_t len)
+{
+    if (sessions[fd] != NULL)
+        return SSL_write(sessions[fd], bytes, (int)len) > 0;
+    return send(fd, bytes, len, MSG_NOSIGNAL) == (ssize_t)len;
 }
 
 static void take(int fd)
@@ -74,22 +89,75 @@ static void take(int fd)
     }
     if (arrival_count < MAX_ARRIVALS)
         arrivals[arrival_count++] = (struct arrival){own.sin_addr.s_addr, now_us()};
+    if (greeting_len > 0 && !say(fd, script.reply, greeting_len))
+        hang_up(fd);
 }
 
 static void answer(int fd)
 {
     char request[4096];
+    bool ended;
     if (sessions[fd] != NULL) {
         int n = SSL_read(sessions[fd], request, sizeof request);
-        if (n > 0 && !answered[fd])
-            answered[fd] = SSL_write(sessions[fd], reply, sizeof reply - 1) > 0;
-        else if (n <= 0 && SSL_get_error(sessions[fd], n) != SSL_ERROR_WANT_READ)
-            hang_up(fd);
-        return;
+        ended = n <= 0 && SSL_get_error(sessions[fd], n) != SSL_ERROR_WANT_READ;
+        if (n <= 0 && !ended)
+            return;
+    } else {
+        ended = recv(fd, request, sizeof request, 0) <= 0;
     }
-    ssize_t n = recv(fd, request, sizeof request, 0);
-    if (n <= 0 || send(fd, reply, sizeof reply - 1, MSG_NOSIGNAL) < 0)
+    if (!ended && stages[fd] != ALL_SAID && script.reply_len > greeting_len) {
+        stages[fd] = ALL_SAID;
+        ended = !say(fd, script.reply + greeting_len, script.reply_len - greeting_len);
+    }
+    if (ended)
         hang_up(fd);
+}
+
+/* RFC 1035 section 4.1: the question again, and one address for its name. Length of the answer. */
+static size_t answer_dns(uint8_t *message, size_t len)
+{
+    static const uint8_t record[] = {0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1};
+    size_t end = 12;
+    while (end < len && message[end] != 0)
+        end += 1 + message[end];
+    end += 5; /* the root, type, class */
+    if (end > len || end + sizeof record > DATAGRAM_BYTES)
+        return 0;
+    message[2] = 0x81;
+    message[3] = 0x80;
+    memcpy(message + 4, "\0\1\0\1\0\0\0\0", 8);
+    memcpy(message + end, record, sizeof record);
+    return end + sizeof record;
+}
+
+/* RFC 5905 section 7.3: a server of stratum 1 whose clock is this machine's. */
+static size_t answer_ntp(uint8_t *message, size_t len)
+{
+    struct timespec now;
+    if (len < 48)
+        return 0;
+    clock_gettime(CLOCK_REALTIME, &now);
+    uint32_t stamp[2] = {htonl((uint32_t)(now.tv_sec + 2208988800)),
+                         htonl((uint32_t)(((uint64_t)now.tv_nsec << 32) / 1000000000))};
+    memcpy(message + 24, message + 40, 8); /* originate: what was sent as transmit */
+    memcpy(message, "\x24\1\6\xec\0\0\0\0\0\0\0\0GPS", 16);
+    memcpy(message + 16, stamp, 8);
+    memcpy(message + 32, stamp, 8);
+    memcpy(message + 40, stamp, 8);
+    return 48;
+}
+
+static void answer_datagrams(bool dns)
+{
+    uint8_t message[DATAGRAM_BYTES];
+    struct sockaddr_in from;
+    socklen_t from_len = sizeof from;
+    ssize_t n;
+    while ((n = recvfrom(datagrams, message, sizeof message, 0, (struct sockaddr *)&from,
+                         &from_len)) > 0) {
+        size_t len = dns ? answer_dns(message, (size_t)n) : answer_ntp(message, (size_t)n);
+        sendto(datagrams, message, len, 0, (struct sockaddr *)&from, from_len);
+    }
 }
 
 static int by_address_then_time(const void *a, const void *b)
@@ -158,7 +226,17 @@ static void obey(void)
         report();
 }
 
-static void listen_anywhere(void)
+static void bind_datagrams(struct sockaddr_in sin)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK); /* from where the answers are to come */
+    event.data.fd = datagrams = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (bind(datagrams, (struct sockaddr *)&sin, sizeof sin) != 0 ||
+        epoll_ctl(epoll_fd, EPOLL_CTL_ADD, datagrams, &event) != 0)
+        exit(1);
+}
+
+static void listen_anywhere(bool udp)
 {
     struct sockaddr_in sin = {.sin_family = AF_INET};
     socklen_t len = sizeof sin;
@@ -166,24 +244,46 @@ static void listen_anywhere(void)
     if (bind(listener, (struct sockaddr *)&sin, sizeof sin) != 0 || listen(listener, 4096) != 0 ||
         getsockname(listener, (struct sockaddr *)&sin, &len) != 0)
         exit(1);
+    if (udp)
+        bind_datagrams(sin);
     printf("%u\n", ntohs(sin.sin_port));
     fflush(stdout);
 }
 
+/* How much a server says of its own accord: a line, or MySQL's first packet. */
+static size_t length_of_greeting(void)
+{
+    const uint8_t *at = (const uint8_t *)script.reply;
+    if (!script.greets)
+        return 0;
+    return at[0] < ' ' || at[3] == 0 ? 4 + at[0] : strcspn(script.reply, "\n") + 1;
+}
+
 int main(int argc, char **argv)
 {
+    const char *scheme = argc > 1 ? argv[1] : "http";
+    bool dns = strcmp(scheme, "dns") == 0, ntp = strcmp(scheme, "ntp") == 0;
+    const struct lesson *lesson = lesson_find(scheme);
+    if (lesson == NULL && !dns && !ntp)
+        return 2;
+    if (lesson != NULL) {
+        script = lesson->script;
+        if (script.reply_len == 0)
+            script.reply_len = strlen(script.reply);
+        greeting_len = length_of_greeting();
+    }
     signal(SIGPIPE, SIG_IGN);
     arrivals = malloc(MAX_ARRIVALS * sizeof *arrivals);
-    if (argc > 1) {
+    if (argc > 2) {
         tls = SSL_CTX_new(TLS_server_method());
-        if (tls == NULL || SSL_CTX_use_certificate_chain_file(tls, argv[1]) != 1 ||
-            SSL_CTX_use_PrivateKey_file(tls, argv[1], SSL_FILETYPE_PEM) != 1)
+        if (tls == NULL || SSL_CTX_use_certificate_chain_file(tls, argv[2]) != 1 ||
+            SSL_CTX_use_PrivateKey_file(tls, argv[2], SSL_FILETYPE_PEM) != 1)
             return 1;
     }
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (arrivals == NULL || epoll_fd < 0)
         return 1;
-    listen_anywhere();
+    listen_anywhere(dns || ntp);
     struct epoll_event event = {.events = EPOLLIN, .data.fd = listener};
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &event);
     event.data.fd = STDIN_FILENO;
@@ -196,6 +296,8 @@ int main(int argc, char **argv)
             int taken;
             if (fd == STDIN_FILENO) {
                 obey();
+            } else if (fd == datagrams) {
+                answer_datagrams(dns);
             } else if (fd == listener) {
                 while ((taken = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
                     take(taken);

@@ -3,6 +3,7 @@
 Every process is started here, ended by its own id, and lives on loopback only.
 """
 
+import ctypes
 import os
 import pathlib
 import re
@@ -36,6 +37,16 @@ def build():
         )
 
 
+def network_of_our_own():
+    """A network namespace with nothing but loopback, in which everybody may send an echo request
+    (ip(7): ping_group_range); for this process and all that it starts. False: not permitted."""
+    if ctypes.CDLL(None, use_errno=True).unshare(0x40000000) != 0:  # CLONE_NEWNET
+        return False
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    pathlib.Path("/proc/sys/net/ipv4/ping_group_range").write_text("0 2147483647")
+    return True
+
+
 def raise_descriptor_limit():
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -55,6 +66,11 @@ class Side:
         for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
             total_ns += int((task / "schedstat").read_text().split()[0])
         return total_ns / 1000
+
+    def children_cpu_us(self):
+        """What its children that have ended used, in clock ticks (proc(5): cutime, cstime)."""
+        words = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[13]) + int(words[14])) * 1e6 / os.sysconf("SC_CLK_TCK")
 
     def memory_mb(self):
         """Resident, and of it what is this process's alone."""
@@ -85,10 +101,11 @@ class Side:
 
 
 class Responder(Side):
-    """Answers on every address of 127/8; knows how many came, and how late."""
+    """Answers on every address of 127/8 as a healthy peer of the scheme does; knows how many came,
+    and how late."""
 
-    def __init__(self, cert=None):
-        argv = [WORK / "responder"] + ([cert] if cert else [])
+    def __init__(self, cert=None, scheme="http"):
+        argv = [WORK / "responder", scheme] + ([cert] if cert else [])
         super().__init__(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.port = int(self.process.stdout.readline())
 
@@ -141,6 +158,23 @@ class Healthsvc(Side):
                 ):
                     raise RuntimeError(f"healthsvc never logged '{text}': {self.lines[-5:]}")
 
+    def metrics(self):
+        """Each sample of /metrics, by its name with labels."""
+        body = http_get(self.port, path="/metrics")[1].partition(b"\r\n\r\n")[2].decode()
+        samples = {}
+        for line in body.splitlines():
+            name, _, value = line.rpartition(" ")
+            if not line.startswith("#"):
+                samples[name] = float(value)
+        return samples
+
+    def checks(self):
+        """How many have ended, and how many of them well."""
+        ended = [(name, value) for name, value in self.metrics().items()
+                 if name.startswith("healthsvc_checks_total")]
+        return (sum(value for _, value in ended),
+                sum(value for name, value in ended if 'class="good"' in name))
+
     def stop(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -154,7 +188,11 @@ def address(i):
 
 
 def healthsvc_config(urls, workers=32, more=""):
-    groups = ",\n".join(f'{{ name = "d{i}"; url = "{url}"; }}' for i, url in enumerate(urls))
+    return healthsvc_config_of([f'url = "{url}";' for url in urls], workers, more)
+
+
+def healthsvc_config_of(dependencies, workers=32, more=""):
+    groups = ",\n".join(f'{{ name = "d{i}"; {d} }}' for i, d in enumerate(dependencies))
     return (
         f'name = "bench";\nlisten = "127.0.0.1:0";\nworkers = {workers};\n'
         f'defaults = {{ period = "1s"; {more} }};\ndependencies = (\n{groups}\n);\n'
@@ -219,13 +257,13 @@ def make_certificate():
     return both, cert
 
 
-def http_get(port, keep_alive=False, sock=None, timeout_s=60.0):
-    """One GET /health: seconds it took, the whole response, the socket if it was kept."""
+def http_get(port, keep_alive=False, sock=None, timeout_s=60.0, path="/health"):
+    """One GET: seconds it took, the whole response, the socket if it was kept."""
     begin = time.monotonic()
     if sock is None:
         sock = socket.create_connection(("127.0.0.1", port), timeout_s)
     kind = "keep-alive" if keep_alive else "close"
-    sock.sendall(f"GET /health HTTP/1.1\r\nHost: bench\r\nConnection: {kind}\r\n\r\n".encode())
+    sock.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: {kind}\r\n\r\n".encode())
     data = b""
     while True:
         piece = sock.recv(1 << 20)
