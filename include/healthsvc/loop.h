@@ -67,6 +67,10 @@ int loop_watch_add(struct loop *loop, struct loop_watch *w, int fd)
     MUST_CHECK REQUIRES(checker_role);
 /* Stops watching and closes the descriptor; nothing if already closed (fd -1). */
 void loop_watch_close(struct loop *loop, struct loop_watch *w) REQUIRES(checker_role);
+/* Goes on watching with `to` in place of `from`, which is then closed (fd -1); what the descriptor is
+ * ready for now counts as news. On failure nothing has changed. */
+int loop_watch_move(struct loop *loop, struct loop_watch *from, struct loop_watch *to)
+    MUST_CHECK REQUIRES(checker_role);
 /* Stops watching and leaves the descriptor open, for one that a library owns. */
 void loop_watch_remove(struct loop *loop, struct loop_watch *w) REQUIRES(checker_role);
 /* free(mem) once no event of the present batch can refer to it. `later` lies inside mem. */

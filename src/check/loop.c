@@ -333,17 +333,30 @@ void loop_timer_clear(struct loop *loop, struct loop_timer *t)
     heap_remove(&loop->timers, &t->node);
 }
 
-int loop_watch_add(struct loop *loop, struct loop_watch *w, int fd)
+static int watch_set(struct loop *loop, int op, struct loop_watch *w, int fd)
 {
     struct epoll_event event = {
         .events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
         .data.ptr = w,
     };
-    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
+    if (epoll_ctl(loop->epoll_fd, op, fd, &event) != 0)
         return -errno;
     w->fd = fd;
     w->batch = loop->batch;
     return 0;
+}
+
+int loop_watch_add(struct loop *loop, struct loop_watch *w, int fd)
+{
+    return watch_set(loop, EPOLL_CTL_ADD, w, fd);
+}
+
+int loop_watch_move(struct loop *loop, struct loop_watch *from, struct loop_watch *to)
+{
+    int r = watch_set(loop, EPOLL_CTL_MOD, to, from->fd);
+    if (r == 0)
+        from->fd = -1;
+    return r;
 }
 
 void loop_watch_close(struct loop *loop, struct loop_watch *w)

@@ -127,6 +127,54 @@ TEST(a_closed_watch_hears_no_event_of_the_same_batch)
     end();
 }
 
+/* What was ready under the first watch, and had its edge, is news to the second. */
+static void on_move(struct loop_watch *w, uint32_t events)
+{
+    checker_role_assert();
+    struct pair *p = (struct pair *)w;
+    if (!(events & EPOLLIN))
+        return;
+    note('a');
+    int fd = p->a.fd;
+    EXPECT_INT(loop_watch_move(loop, &p->a, &p->b), 0);
+    EXPECT_INT(p->a.fd, -1);
+    EXPECT_INT(p->b.fd, fd);
+}
+
+static void on_moved(struct loop_watch *w, uint32_t events)
+{
+    checker_role_assert();
+    EXPECT(events & EPOLLIN);
+    note('b');
+    loop_watch_close(loop, w);
+    loop_stop(loop);
+}
+
+static void watch_and_move(void *arg)
+{
+    checker_role_assert();
+    struct pair *p = arg;
+    p->a.ready = on_move;
+    p->b.ready = on_moved;
+    int x[2];
+    EXPECT_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, x), 0);
+    EXPECT_INT(write(x[1], "x", 1), 1);
+    EXPECT_INT(loop_watch_add(loop, &p->a, x[0]), 0);
+    close(x[1]);
+}
+
+TEST(a_watch_takes_the_place_of_another)
+{
+    struct pair p = {.a = {.fd = -1}, .b = {.fd = -1}};
+    begin();
+    EXPECT_INT(loop_watch_move(loop, &p.a, &p.b), -EBADF);
+    EXPECT_INT(p.b.fd, -1);
+    EXPECT_INT(loop_post(loop, watch_and_move, &p), 0);
+    loop_run(loop);
+    EXPECT_STR(trace, "ab");
+    end();
+}
+
 /* ---- letters ---- */
 
 #define LETTERS 1000
@@ -319,6 +367,7 @@ int main(void)
 {
     RUN(timers_fire_in_order_and_once);
     RUN(a_closed_watch_hears_no_event_of_the_same_batch);
+    RUN(a_watch_takes_the_place_of_another);
     RUN(letters_arrive_in_order);
     RUN(letters_unread_are_freed);
     RUN(tasks_run_in_portions_between_timers);
