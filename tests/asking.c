@@ -120,7 +120,8 @@ void ask_start(struct asking *round, struct asked *asked)
     asked->round = round;
     round->running++;
     loop_timer_clear(round->loop, &round->calm);
-    asked->start_error = probe_start(round->engine, asked->conf, on_done, asked, &asked->probe);
+    asked->start_error =
+        probe_start(round->engine, asked->conf, asked->kept, on_done, asked, &asked->probe);
     if (asked->ends != 0)
         fault("%s: ended from inside probe_start()", asked->conf->name);
     if (asked->start_error != 0) {
@@ -171,6 +172,10 @@ unsigned ask(struct asked *asked, size_t count, const struct ask_options *option
         loop_run(round.loop);
     } else {
         fault("the round could not begin: %d", r);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (asked[i].kept != NULL)
+            probe_drop_kept(asked[i].kept);
     }
     engine_free(round.engine);
     loop_free(round.loop);

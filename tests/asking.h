@@ -20,6 +20,7 @@ struct asking;
 struct asked {
     const struct target_conf *conf;
     struct asking *round;
+    struct kept **kept;   /* where its connection is kept until the round is over; NULL: nowhere */
     struct probe *probe;  /* NULL: not running */
     int start_error;      /* what probe_start() said */
     unsigned ends;        /* calls of `done` */

@@ -54,6 +54,7 @@ struct target_conf {
     int64_t time_warn_ms, time_fail_ms; /* a good check that took longer; 0: never */
     int64_t fall, rise;
     enum importance importance;
+    bool reuse;          /* keep the connection for the next check, see probe_start() */
     char *user;          /* NULL: none */
     char *password_file; /* a file name is relative to the configuration file; NULL: none */
     char *password_env;

@@ -48,6 +48,7 @@ struct http_reply {
     bool head;      /* the request was HEAD: no body, whatever is announced */
     bool keep_body; /* collect it in `body`; may be set when the headers are complete */
     bool http10, has_length, chunked;
+    bool closes;     /* the peer says that this is its last reply (`Connection: close`) */
     uint16_t status; /* of the latest status line, 1xx included; 0: none yet */
     uint16_t lines;
     uint32_t section_bytes, body_bytes, body_limit;
@@ -73,6 +74,9 @@ void http_reply_limit_body(struct http_reply *r, uint32_t limit_bytes);
 /* Takes bytes from the front of what *in, *len describe. */
 enum http_reply_step http_reply_feed(struct http_reply *r, const uint8_t **in, size_t *len,
                                      struct dlg_result *ret);
+/* After HTTP_REPLY_END: whether the reply is over and another may follow on this connection
+ * (section 9.3; HTTP/1.0 never promises it here). */
+bool http_reply_persists(const struct http_reply *r);
 /* The peer has closed: HTTP_REPLY_END or HTTP_REPLY_FAILED. */
 enum http_reply_step http_reply_eof(struct http_reply *r, struct dlg_result *ret);
 

@@ -20,6 +20,7 @@
 struct config;
 struct dialogue;
 struct engine;
+struct kept;
 struct key_row;
 struct loop;
 struct perfdata;
@@ -66,6 +67,7 @@ enum scheme_flag {
     SCHEME_PATH = 2,       /* the URL may have a path and a query */
     SCHEME_SECRET = 4,     /* may log in: `user`, `password_file`, `password_env` have a use */
     SCHEME_STARTTLS = 8,   /* may turn to TLS after a go-ahead: has the TLS settings too */
+    SCHEME_REUSE = 16,     /* may keep its connection for the next check: has `reuse` */
     SCHEME_COMMAND = 256,  /* asked by `exec` instead of a URL */
     SCHEME_FILE = 512,     /* the URL names a file of this machine: file:///path */
     SCHEME_NO_PORT = 1024, /* the URL has no port */
@@ -112,16 +114,30 @@ void probe_release(struct target_conf *conf);
 int engine_new(struct loop *loop, const char *nameservers, struct engine **ret_engine) MUST_CHECK;
 /* Other name servers from now on; look-ups under way finish with the old ones. */
 int engine_set_nameservers(struct engine *engine, const char *nameservers) MUST_CHECK;
-/* At most this many probes at once; more are refused with -EMFILE. */
+/* At most this many probes at once, kept connections counted as such: more are refused with
+ * -EMFILE. A kept connection gives way to a probe, and is never the reason that one is refused. */
 void engine_set_limit(struct engine *engine, size_t max_in_flight);
-/* Every probe must have finished or been cancelled. Accepts NULL, returns NULL. */
+/* A kept connection is asked again only if the check after that comes before it is this old, so
+ * that whatever a new one shows (a certificate, an address, a listener that is gone) is seen at
+ * least that often. At first: PROBE_KEEP_MS. */
+#define PROBE_KEEP_MS 600000
+void engine_set_keep(struct engine *engine, int64_t keep_ms);
+/* Every probe must have finished or been cancelled, nothing be kept. Accepts NULL, returns NULL. */
 struct engine *engine_free(struct engine *engine);
 
 /* Starts one check with one absolute deadline, conf->timeout_ms from now. Keeps a reference on
- * conf's configuration until it has finished. */
-int probe_start(struct engine *engine, const struct target_conf *conf, probe_done_fn done,
-                void *arg, struct probe **ret_probe) MUST_CHECK;
+ * conf's configuration until it has finished.
+ * `kept` (NULL: none) is where this dependency's kept connection lies between two checks, *kept
+ * NULL at first; it must stay until probe_drop_kept(). With conf->reuse the check takes what lies
+ * there and, after a good end that leaves nothing in doubt, leaves it there before `done` is called;
+ * it goes away by itself when its peer closes it or says anything. A kept connection that turns out
+ * to be closed before a byte of an answer has come is no end: the check begins anew on a new one,
+ * within the same deadline. */
+int probe_start(struct engine *engine, const struct target_conf *conf, struct kept **kept,
+                probe_done_fn done, void *arg, struct probe **ret_probe) MUST_CHECK;
 /* Gives the check up: calls `done` with OUTCOME_OWN_CANCELLED before it returns. */
 void probe_cancel(struct probe *p);
+/* Closes what is kept there, if anything is. */
+void probe_drop_kept(struct kept **kept);
 
 #endif

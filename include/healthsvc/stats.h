@@ -21,6 +21,7 @@ struct stats {
     atomic_int_fast64_t loop_lag_max_us;
     atomic_uint_fast64_t loop_stalls;
     atomic_uint_fast64_t in_flight;        /* probes under way now */
+    atomic_uint_fast64_t kept;             /* idle connections of `reuse` now */
     atomic_uint_fast64_t children;         /* commands of `exec` checks that run now */
     atomic_uint_fast64_t children_waiting; /* and that wait for their turn now */
     atomic_uint_fast64_t children_waited;  /* that ever had to */

@@ -168,7 +168,7 @@ static void on_start(struct loop_timer *timer)
         stats_add(&stats.skipped_slots, skipped);
     }
     t->slot_ms = slot_ms;
-    int r = probe_start(t->engine, conf, on_done, t, &t->probe);
+    int r = probe_start(t->engine, conf, &t->kept, on_done, t, &t->probe);
     if (r < 0) {
         struct probe_result result = {.outcome = outcome_of_errno(-r)};
         if (outcome_class(result.outcome) != OUTCOME_CLASS_NOT_TRIED)
@@ -216,6 +216,7 @@ void target_drop(struct target *t)
     t->dropping = true;
     if (t->probe != NULL)
         probe_cancel(t->probe);
+    probe_drop_kept(&t->kept);
     loop_timer_clear(t->loop, &t->start);
     target_free(t);
 }

@@ -37,6 +37,7 @@ struct target {
     int64_t slot_ms;     /* latest slot of the schedule that was used or passed */
     int64_t started_ms;  /* when the last check started; 0: none yet */
     struct probe *probe; /* NULL: none under way */
+    struct kept *kept;   /* its connection between two checks (`reuse`); NULL: none */
     bool dropping;
     bool asked; /* a first check has ended */
 };

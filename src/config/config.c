@@ -213,7 +213,7 @@ enum config_change config_compare_targets(const struct target_conf *a, const str
                                           struct strbuf *names)
 {
     static const struct key_row *const tables[] = {rows_identity, rows_common, rows_secret,
-                                                   rows_tls};
+                                                   rows_tls, rows_reuse};
     enum config_change change = CONFIG_CHANGE_NONE;
     struct target_conf level = *b;
 

@@ -71,6 +71,8 @@ size_t dependency_tables(struct target_conf *conf, struct key_target *ret_tables
         ret_tables[count++] = (struct key_target){.rows = rows_secret, .base = conf};
     if (conf->scheme->flags & (SCHEME_TLS | SCHEME_STARTTLS))
         ret_tables[count++] = (struct key_target){.rows = rows_tls, .base = conf};
+    if (conf->scheme->flags & SCHEME_REUSE)
+        ret_tables[count++] = (struct key_target){.rows = rows_reuse, .base = conf};
     if (conf->scheme->keys != NULL)
         ret_tables[count++] =
             (struct key_target){.rows = conf->scheme->keys, .base = conf->scheme_conf};
@@ -83,6 +85,7 @@ static void add_all_tables(struct loader *l, struct tables *t, struct target_con
     add_table(t, rows_common, conf);
     add_table(t, rows_secret, conf);
     add_table(t, rows_tls, conf);
+    add_table(t, rows_reuse, conf);
     t->owned_from = t->count;
     for (size_t i = 0; scheme_at(i) != NULL; i++) {
         const struct scheme *scheme = scheme_at(i);
@@ -112,7 +115,8 @@ static void tables_done(struct tables *t)
 /* True if some scheme has a use for it. */
 static bool is_known_somewhere(const char *name)
 {
-    if (rows_find(rows_secret, name) != NULL || rows_find(rows_tls, name) != NULL)
+    if (rows_find(rows_secret, name) != NULL || rows_find(rows_tls, name) != NULL ||
+        rows_find(rows_reuse, name) != NULL)
         return true;
     for (size_t i = 0; scheme_at(i) != NULL; i++) {
         if (scheme_at(i)->keys != NULL && rows_find(scheme_at(i)->keys, name) != NULL)

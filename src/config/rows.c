@@ -299,6 +299,17 @@ const struct key_row rows_tls[] = {
     KEYS_END,
 };
 
+const struct key_row rows_reuse[] = {
+    {.name = "reuse",
+     .type = KEY_BOOL,
+     .flags = KEY_ASKED,
+     .offset = offsetof(struct target_conf, reuse),
+     .default_text = "false",
+     .sentence = "Whether the connection of a good check is kept for the next one, for 10 minutes "
+                 "at most; has no use with a period of more than 5."},
+    KEYS_END,
+};
+
 const struct key_row *rows_find(const struct key_row *rows, const char *name)
 {
     for (; rows->name != NULL; rows++) {
@@ -333,6 +344,18 @@ static void describe_scheme(size_t index, struct strbuf *out)
     keys_describe(keys, out);
 }
 
+static void describe_reusing(struct strbuf *out)
+{
+    const char *comma = "";
+
+    for (size_t i = 0; scheme_at(i) != NULL; i++) {
+        if (scheme_at(i)->flags & SCHEME_REUSE) {
+            strbuf_addf(out, "%s%s", comma, scheme_at(i)->name);
+            comma = ", ";
+        }
+    }
+}
+
 void config_describe(struct strbuf *out)
 {
     strbuf_adds(out, "[top level]\n");
@@ -345,6 +368,10 @@ void config_describe(struct strbuf *out)
     keys_describe(rows_secret, out);
     strbuf_adds(out, "\n[dependency, with a scheme that speaks TLS]\n");
     keys_describe(rows_tls, out);
+    strbuf_adds(out, "\n[dependency, with ");
+    describe_reusing(out);
+    strbuf_adds(out, "]\n");
+    keys_describe(rows_reuse, out);
     for (size_t i = 0; scheme_at(i) != NULL; i++)
         describe_scheme(i, out);
 }

@@ -22,6 +22,7 @@ extern const struct key_row rows_identity[]; /* not in `defaults` */
 extern const struct key_row rows_common[];
 extern const struct key_row rows_secret[]; /* with schemes that may log in */
 extern const struct key_row rows_tls[];    /* with schemes that speak TLS */
+extern const struct key_row rows_reuse[];  /* with schemes that may keep their connection */
 
 /* The row of that name, or NULL. */
 const struct key_row *rows_find(const struct key_row *rows, const char *name);

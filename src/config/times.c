@@ -3,6 +3,7 @@
  * stands; only what is written nowhere adapts (and is 0 until then: no time may be 0).
  */
 #include <healthsvc/config.h>
+#include <healthsvc/probe.h>
 #include <healthsvc/strbuf.h>
 #include <healthsvc/units.h>
 
@@ -99,6 +100,19 @@ static void check_days(struct loader *l, const config_setting_t *group, const st
                     tls->cert_fail, tls->cert_warn);
 }
 
+/* A default does no harm where it has no use. */
+static void check_reuse(struct loader *l, const config_setting_t *group,
+                        const struct target_conf *conf)
+{
+    const config_setting_t *reuse = config_setting_get_member(group, "reuse");
+
+    if (reuse == NULL || !conf->reuse || 2 * conf->period_ms <= PROBE_KEEP_MS)
+        return;
+    faults_add(&l->faults, reuse,
+               "'reuse' has no use with a 'period' of more than 5m: a connection is kept for 10m "
+               "at most");
+}
+
 void times_check(struct loader *l, const config_setting_t *group, const struct target_conf *conf)
 {
     const struct relation relations[] = {
@@ -113,4 +127,5 @@ void times_check(struct loader *l, const config_setting_t *group, const struct t
     for (size_t i = 0; i < sizeof relations / sizeof relations[0]; i++)
         check_relation(l, group, &relations[i]);
     check_days(l, group, &conf->tls);
+    check_reuse(l, group, conf);
 }

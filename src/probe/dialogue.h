@@ -25,6 +25,23 @@ enum dlg_step {
     DLG_DONE,     /* *ret is the verdict; `out` may hold a goodbye, sent if the socket takes it */
 };
 
+/* How the connection of a dialogue is kept for the next check's (`reuse`). */
+struct dlg_reuse {
+    /* After a good verdict: whether nothing is in doubt, so that one more question may follow. `out`
+     * takes what is still to be sent; *ret_session what the protocol knows of the connection (left
+     * alone: nothing). */
+    bool (*rest)(void *state, struct strbuf *out, void **ret_session);
+    /* Before open() on such a connection: takes the session. NULL: there is none. */
+    void (*resume)(void *state, void *session);
+    /* Bytes that came in between; `out` as above. False: now it is in doubt. NULL: by any byte. */
+    bool (*idle)(void *session, const uint8_t *in, size_t len, struct strbuf *out);
+    /* Frees a session that is not taken up again. NULL: there is none. */
+    void (*forget)(void *session);
+    /* Whether any of an answer has come. If not, an end that is not good may only mean that the
+     * peer was about to close the connection anyway. */
+    bool (*answered)(const void *state);
+};
+
 struct dialogue {
     size_t state_size; /* zeroed before open() */
     /* Whether there is anything to say: if not, being connected (and TLS) is enough. NULL: there
@@ -39,8 +56,9 @@ struct dialogue {
     void (*eof)(void *state, struct dlg_result *ret);
     /* Frees what the state holds. May be NULL. */
     void (*done)(void *state);
-    size_t max_reply_bytes; /* more than this is OUTCOME_BAD_REPLY */
-    bool polite;            /* close by FIN after the goodbye, not by RST */
+    size_t max_reply_bytes;        /* more than this is OUTCOME_BAD_REPLY */
+    bool polite;                   /* close by FIN after the goodbye, not by RST */
+    const struct dlg_reuse *reuse; /* NULL: a connection is never kept */
 };
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "probe/children.h"
 #include "probe/dialogue.h"
+#include "probe/kept.h"
 #include "probe/limits.h"
 #include "probe/resolver.h"
 
@@ -29,7 +30,8 @@ struct engine {
     struct loop *loop;
     struct resolver *resolver;
     struct children *children;
-    size_t in_flight, limit;
+    struct keeper keeper;
+    size_t in_flight, limit; /* in_flight and what is kept together are within it */
 };
 
 int engine_new(struct loop *loop, const char *nameservers, struct engine **ret_engine)
@@ -39,6 +41,7 @@ int engine_new(struct loop *loop, const char *nameservers, struct engine **ret_e
         return -ENOMEM;
     engine->loop = loop;
     engine->limit = SIZE_MAX;
+    engine->keeper = (struct keeper){.loop = loop, .keep_ms = PROBE_KEEP_MS};
     int r = resolver_new(loop, nameservers, &engine->resolver);
     if (r == 0)
         r = children_new(loop, &engine->children);
@@ -54,7 +57,7 @@ struct engine *engine_free(struct engine *engine)
 {
     if (engine == NULL)
         return NULL;
-    assert(engine->in_flight == 0);
+    assert(engine->in_flight == 0 && engine->keeper.count == 0);
     children_free(engine->children);
     resolver_free(engine->resolver);
     free(engine);
@@ -66,9 +69,26 @@ int engine_set_nameservers(struct engine *engine, const char *nameservers)
     return resolver_set_nameservers(engine->resolver, nameservers);
 }
 
+/* Whether there is room for `more` probes; makes it if only kept connections are in the way. */
+static bool make_room(struct engine *engine, size_t more)
+{
+    checker_role_assert();
+    while (engine->in_flight + engine->keeper.count + more > engine->limit) {
+        if (!keeper_give_way(&engine->keeper))
+            return false;
+    }
+    return true;
+}
+
 void engine_set_limit(struct engine *engine, size_t max_in_flight)
 {
     engine->limit = max_in_flight;
+    (void)make_room(engine, 0);
+}
+
+void engine_set_keep(struct engine *engine, int64_t keep_ms)
+{
+    engine->keeper.keep_ms = keep_ms;
 }
 
 struct loop *engine_loop(const struct engine *engine)
@@ -84,6 +104,11 @@ struct resolver *engine_resolver(const struct engine *engine)
 struct children *engine_children(const struct engine *engine)
 {
     return engine->children;
+}
+
+struct keeper *engine_keeper(struct engine *engine)
+{
+    return &engine->keeper;
 }
 
 static void deliver(struct probe *p) REQUIRES(checker_role)
@@ -158,11 +183,12 @@ static void on_deadline(struct loop_timer *t)
         finish_at_deadline(p);
 }
 
-int probe_start(struct engine *engine, const struct target_conf *conf, probe_done_fn done,
-                void *arg, struct probe **ret_probe)
+int probe_start(struct engine *engine, const struct target_conf *conf, struct kept **kept,
+                probe_done_fn done, void *arg, struct probe **ret_probe)
 {
     checker_role_assert();
-    if (engine->in_flight >= engine->limit)
+    bool has_kept = kept != NULL && *kept != NULL; /* which makes room for itself */
+    if (!has_kept && !make_room(engine, 1))
         return -EMFILE;
     const struct scheme *scheme = conf->scheme;
     size_t tail = scheme->dialogue != NULL ? scheme->dialogue->state_size : 0;
@@ -171,6 +197,7 @@ int probe_start(struct engine *engine, const struct target_conf *conf, probe_don
         return -ENOMEM;
     p->engine = engine;
     p->conf = conf;
+    p->kept = kept;
     p->done = done;
     p->arg = arg;
     p->deadline.fire = on_deadline;

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 
 struct children;
+struct keeper;
 struct resolver;
 
 struct probe_ops {
@@ -30,6 +31,7 @@ struct probe_ops {
 struct probe {
     struct engine *engine;
     const struct target_conf *conf;
+    struct kept **kept; /* where the target's kept connection lies; NULL: it keeps none */
     probe_done_fn done;
     void *arg;
     struct loop_timer deadline;
@@ -51,6 +53,7 @@ void probe_finishf(struct probe *p, enum outcome outcome, const char *fmt, ...) 
 struct loop *engine_loop(const struct engine *engine);
 struct resolver *engine_resolver(const struct engine *engine);
 struct children *engine_children(const struct engine *engine);
+struct keeper *engine_keeper(struct engine *engine);
 
 extern const struct probe_ops stream_ops; /* stream.c */
 

@@ -4,6 +4,7 @@
  * nghttp2 does the framing and HPACK, from bytes to bytes, so a call is a dialogue like any other.
  * Its session allocates by itself; done() frees it. The verdict is in the trailers (grpc-status),
  * which are the only headers when the server refuses; the one message says how the service is.
+ * With `reuse` the session is kept with its connection, and each check is one more stream.
  * Sources: gRPC's doc/PROTOCOL-HTTP2.md and doc/health-checking.md, RFC 9113.
  */
 #ifdef HAVE_CONFIG_H
@@ -127,6 +128,12 @@ static int grpc_prepare(struct target_conf *conf, struct strbuf *why)
 
 /* ---- what nghttp2 tells ---- */
 
+/* Between two checks the session has no state to tell. */
+static bool is_ours(const struct grpc_state *s, int32_t stream)
+{
+    return s != NULL && s->stream == stream;
+}
+
 static bool is_header(const uint8_t *name, size_t len, const char *known)
 {
     return len == strlen(known) && memcmp(name, known, len) == 0;
@@ -149,7 +156,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     uint64_t number;
     (void)session;
     (void)flags;
-    if (frame->hd.stream_id != s->stream)
+    if (!is_ours(s, frame->hd.stream_id))
         return 0;
     if (is_header(name, name_len, ":status") &&
         units_parse_digits((const char *)value, value_len, &number) == 0 && number <= 999) {
@@ -168,7 +175,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, cons
     struct grpc_state *s = arg;
     (void)session;
     (void)flags;
-    if (stream != s->stream)
+    if (!is_ours(s, stream))
         return 0;
     if (s->reply_len <= sizeof s->reply && len <= sizeof s->reply - s->reply_len)
         memcpy(s->reply + s->reply_len, data, len);
@@ -180,7 +187,7 @@ static int on_stream_close(nghttp2_session *session, int32_t stream, uint32_t co
 {
     struct grpc_state *s = arg;
     (void)session;
-    if (stream == s->stream) {
+    if (is_ours(s, stream)) {
         s->ended = true;
         s->end_code = code;
     }
@@ -346,13 +353,18 @@ static enum dlg_step no_memory(struct dlg_result *ret)
 }
 
 /* Moves what the session wants to send. */
-static enum dlg_step send_all(struct grpc_state *s, struct strbuf *out, struct dlg_result *ret)
+static bool move_all(nghttp2_session *session, struct strbuf *out)
 {
     const uint8_t *bytes;
     ssize_t len;
-    while ((len = nghttp2_session_mem_send(s->session, &bytes)) > 0)
+    while ((len = nghttp2_session_mem_send(session, &bytes)) > 0)
         strbuf_add(out, bytes, (size_t)len);
-    return len < 0 ? no_memory(ret) : DLG_MORE;
+    return len == 0;
+}
+
+static enum dlg_step send_all(struct grpc_state *s, struct strbuf *out, struct dlg_result *ret)
+{
+    return move_all(s->session, out) ? DLG_MORE : no_memory(ret);
 }
 
 static int submit(struct grpc_state *s, bool tls)
@@ -380,14 +392,27 @@ static int submit(struct grpc_state *s, bool tls)
             .valuelen = strlen(fields[i].value),
         };
     }
-    const nghttp2_settings_entry no_push = {NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
     nghttp2_data_provider body = {.read_callback = read_request};
-    int r = nghttp2_submit_settings(s->session, NGHTTP2_FLAG_NONE, &no_push, 1);
-    if (r == 0) {
-        s->stream = nghttp2_submit_request(s->session, NULL, headers,
-                                           sizeof headers / sizeof headers[0], &body, NULL);
-        r = s->stream < 0 ? s->stream : 0;
-    }
+    s->stream = nghttp2_submit_request(s->session, NULL, headers,
+                                       sizeof headers / sizeof headers[0], &body, NULL);
+    return s->stream < 0 ? s->stream : 0;
+}
+
+/* A session on a new connection. */
+static int begin(struct grpc_state *s)
+{
+    const nghttp2_settings_entry no_push = {NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
+    nghttp2_session_callbacks *callbacks;
+    int r = nghttp2_session_callbacks_new(&callbacks);
+    if (r != 0)
+        return r;
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+    r = nghttp2_session_client_new(&s->session, callbacks, s);
+    nghttp2_session_callbacks_del(callbacks);
+    if (r == 0)
+        r = nghttp2_submit_settings(s->session, NGHTTP2_FLAG_NONE, &no_push, 1);
     return r;
 }
 
@@ -395,15 +420,8 @@ static enum dlg_step grpc_open(void *state, const struct target_conf *conf, stru
                                struct dlg_result *ret)
 {
     struct grpc_state *s = state;
-    nghttp2_session_callbacks *callbacks;
     s->conf = conf->scheme_conf;
-    if (nghttp2_session_callbacks_new(&callbacks) != 0)
-        return no_memory(ret);
-    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
-    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
-    int r = nghttp2_session_client_new(&s->session, callbacks, s);
-    nghttp2_session_callbacks_del(callbacks);
+    int r = s->session == NULL ? begin(s) : 0;
     if (r == 0)
         r = submit(s, conf->scheme->flags & SCHEME_TLS);
     return r == 0 ? send_all(s, out, ret) : no_memory(ret);
@@ -442,13 +460,69 @@ static void grpc_done(void *state)
     nghttp2_session_del(s->session);
 }
 
+/* ---- between two checks ---- */
+
+/* No GOAWAY, no end in sight. */
+static bool may_ask(nghttp2_session *session)
+{
+    return nghttp2_session_check_request_allowed(session) != 0 &&
+           nghttp2_session_want_read(session) != 0;
+}
+
+static bool grpc_rest(void *state, struct strbuf *out, void **ret_session)
+{
+    struct grpc_state *s = state;
+    if (!s->ended || s->end_code != NGHTTP2_NO_ERROR || !move_all(s->session, out) ||
+        !may_ask(s->session))
+        return false;
+    nghttp2_session_set_user_data(s->session, NULL);
+    *ret_session = s->session;
+    s->session = NULL;
+    return true;
+}
+
+static void grpc_resume(void *state, void *session)
+{
+    struct grpc_state *s = state;
+    s->session = session;
+    nghttp2_session_set_user_data(s->session, s);
+}
+
+/* Pings and settings are answered; anything else that matters shows in may_ask(). */
+static bool grpc_idle(void *session, const uint8_t *in, size_t len, struct strbuf *out)
+{
+    return nghttp2_session_mem_recv(session, in, len) >= 0 && move_all(session, out) &&
+           may_ask(session);
+}
+
+static void grpc_forget(void *session)
+{
+    nghttp2_session_del(session);
+}
+
+/* A stream that a GOAWAY or a reset refused was not processed (RFC 9113 section 8.7). */
+static bool grpc_answered(const void *state)
+{
+    const struct grpc_state *s = state;
+    return s->http_status != 0 || (s->ended && s->end_code != NGHTTP2_REFUSED_STREAM);
+}
+
+static const struct dlg_reuse grpc_reuse = {
+    .rest = grpc_rest,
+    .resume = grpc_resume,
+    .idle = grpc_idle,
+    .forget = grpc_forget,
+    .answered = grpc_answered,
+};
+
 static const struct dialogue grpc_dialogue = {
     .state_size = sizeof(struct grpc_state),
     .open = grpc_open,
     .feed = grpc_feed,
     .done = grpc_done,
     .max_reply_bytes = REPLY_MAX_BYTES,
+    .reuse = &grpc_reuse,
 };
 
-SCHEME_PAIR(grpc, 0, grpcs, 443, 0, .alpn = "h2", .conf_size = sizeof(struct grpc_conf),
+SCHEME_PAIR(grpc, 0, grpcs, 443, SCHEME_REUSE, .alpn = "h2", .conf_size = sizeof(struct grpc_conf),
             .keys = grpc_keys, .prepare = grpc_prepare, .dialogue = &grpc_dialogue);

@@ -1,5 +1,5 @@
 /*
- * http, https: one request on a new connection, judged by its status and what else is expected.
+ * http, https: one request, judged by its status and what else is expected.
  *
  * Redirects are not followed: a 3xx is judged by `expect_status` like any other. A status that is
  * not expected is the verdict as soon as the headers are complete (unless the body tells who is to
@@ -113,6 +113,7 @@ static void http_release(struct target_conf *conf)
 struct http_state {
     struct http_reply reply;
     struct http_seen seen;
+    bool clean; /* the reply is over, nothing lies behind it, and another may follow */
 };
 
 static enum dlg_step http_open(void *state, const struct target_conf *conf, struct strbuf *out,
@@ -158,6 +159,7 @@ static enum dlg_step http_feed(void *state, const uint8_t *in, size_t len, struc
     (void)out;
     for (;;) {
         enum http_reply_step step = http_reply_feed(&s->reply, &in, &len, ret);
+        s->clean = step == HTTP_REPLY_END && len == 0 && http_reply_persists(&s->reply);
         if (judge(s, step, ret))
             return DLG_DONE;
         if (step == HTTP_REPLY_MORE)
@@ -177,6 +179,26 @@ static void http_done(void *state)
     http_reply_done(&s->reply);
 }
 
+static bool http_rest(void *state, struct strbuf *out, void **ret_session)
+{
+    const struct http_state *s = state;
+    (void)out;
+    (void)ret_session;
+    return s->clean;
+}
+
+/* A 408 speaks of the connection that was idle, not of the request (RFC 9110 section 15.5.9). */
+static bool http_answered(const void *state)
+{
+    const struct http_state *s = state;
+    return s->reply.status != 408 && (s->reply.status != 0 || s->reply.section_bytes > 0);
+}
+
+static const struct dlg_reuse http_reuse = {
+    .rest = http_rest,
+    .answered = http_answered,
+};
+
 static const struct dialogue http_dialogue = {
     .state_size = sizeof(struct http_state),
     .open = http_open,
@@ -185,8 +207,9 @@ static const struct dialogue http_dialogue = {
     .done = http_done,
     /* The parser stops before: two sections, the body, and what one read brings beyond. */
     .max_reply_bytes = 2 * HTTP_REPLY_SECTION_BYTES + 2 * HTTP_REPLY_BODY_BYTES,
+    .reuse = &http_reuse,
 };
 
-SCHEME_PAIR(http, 80, https, 443, SCHEME_PATH | SCHEME_SECRET,
+SCHEME_PAIR(http, 80, https, 443, SCHEME_PATH | SCHEME_SECRET | SCHEME_REUSE,
             .conf_size = sizeof(struct http_conf), .keys = http_keys, .prepare = http_prepare,
             .release = http_release, .dialogue = &http_dialogue);

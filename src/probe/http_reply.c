@@ -128,6 +128,7 @@ static enum http_reply_step parse_status(struct http_reply *r, const char *line,
         return bad(ret, "bad status line", line, len);
     r->status = (uint16_t)((line[9] - '0') * 100 + (line[10] - '0') * 10 + (line[11] - '0'));
     r->http10 = line[7] == '0';
+    r->closes = false;
     r->has_length = false;
     r->chunked = false;
     r->left = 0;
@@ -179,6 +180,23 @@ static bool is_name(const char *name, size_t len, const char *known)
     return len == strlen(known) && strncasecmp(name, known, len) == 0;
 }
 
+/* Whether a list of options has "close" (RFC 9110 section 7.6.1). */
+static bool has_close(const char *value, size_t len)
+{
+    for (;;) {
+        const char *comma = memchr(value, ',', len);
+        const char *option = value;
+        size_t option_len = comma != NULL ? (size_t)(comma - value) : len;
+        trim(&option, &option_len);
+        if (is_name(option, option_len, "close"))
+            return true;
+        if (comma == NULL)
+            return false;
+        len -= (size_t)(comma + 1 - value);
+        value = comma + 1;
+    }
+}
+
 /* Section 5; a trailer has the same form, but frames nothing. */
 static enum http_reply_step parse_field(struct http_reply *r, const char *line, size_t len,
                                         struct dlg_result *ret)
@@ -205,6 +223,8 @@ static enum http_reply_step parse_field(struct http_reply *r, const char *line, 
             return bad(ret, "unknown Transfer-Encoding", value, value_len);
         r->chunked = true;
     }
+    if (is_name(line, name, "Connection") && has_close(value, value_len))
+        r->closes = true;
     return HTTP_REPLY_MORE;
 }
 
@@ -285,7 +305,10 @@ static enum http_reply_step parse_line(struct http_reply *r, const char *line, s
     case HTTP_PART_CHUNK_END:
         return parse_chunk_end(r, line, len, ret);
     case HTTP_PART_TRAILERS:
-        return len > 0 ? parse_field(r, line, len, ret) : HTTP_REPLY_END;
+        if (len > 0)
+            return parse_field(r, line, len, ret);
+        r->part = HTTP_PART_END;
+        return HTTP_REPLY_END;
     case HTTP_PART_LENGTH:
     case HTTP_PART_CLOSE:
     case HTTP_PART_CHUNK:
@@ -355,12 +378,14 @@ static enum http_reply_step feed_body(struct http_reply *r, const uint8_t **in, 
     r->body_bytes += (uint32_t)take;
     *in += take;
     *len -= take;
+    if (r->part == HTTP_PART_LENGTH && r->left == 0) {
+        r->part = HTTP_PART_END;
+        return HTTP_REPLY_END;
+    }
     if (r->body_bytes == r->body_limit)
         return HTTP_REPLY_END;
     if (r->part == HTTP_PART_CLOSE || r->left > 0)
         return HTTP_REPLY_MORE;
-    if (r->part == HTTP_PART_LENGTH)
-        return HTTP_REPLY_END;
     r->part = HTTP_PART_CHUNK_END;
     return HTTP_REPLY_MORE;
 }
@@ -379,6 +404,11 @@ enum http_reply_step http_reply_feed(struct http_reply *r, const uint8_t **in, s
         step = body ? feed_body(r, in, len, ret) : feed_line(r, in, len, ret);
     }
     return step;
+}
+
+bool http_reply_persists(const struct http_reply *r)
+{
+    return r->part == HTTP_PART_END && !r->http10 && !r->closes;
 }
 
 enum http_reply_step http_reply_eof(struct http_reply *r, struct dlg_result *ret)

@@ -163,7 +163,8 @@ int http_request_build(struct strbuf *out, const struct target_conf *conf, struc
                                        "application/json;q=0.9, */*;q=0.5\r\n"
                                      : "Accept: */*\r\n");
     }
-    strbuf_adds(out, "Accept-Encoding: identity\r\nConnection: close\r\n");
+    strbuf_addf(out, "Accept-Encoding: identity\r\nConnection: %s\r\n",
+                conf->reuse ? "keep-alive" : "close");
     int r = login ? add_authorization(out, conf, why) : 0;
     if (r == 0)
         r = add_headers(out, http->headers, why);

@@ -6,12 +6,16 @@
  * a millisecond of CPU, so it is taken as a task: the loop runs a few of those each turn.
  * A Unix socket is an address like another, but there is only the one and nothing to look up.
  * Sockets are edge-triggered: reads go on until the kernel has no more.
- * After the verdict a reset closes at once and leaves no TIME_WAIT, unless the dialogue is polite.
+ * After the verdict a reset closes at once and leaves no TIME_WAIT, unless the dialogue is polite or
+ * the connection is kept for the next check (kept.h). One that was kept may be closing just as the
+ * question goes out; then the check starts over on a new one.
  */
 #include "probe/dialogue.h"
 #include "probe/engine.h"
+#include "probe/kept.h"
 #include "probe/resolver.h"
 #include "probe/tls.h"
+#include "probe/wire.h"
 
 #include <healthsvc/config.h>
 #include <healthsvc/strbuf.h>
@@ -57,7 +61,8 @@ struct stream {
     bool failed; /* an address failed: */
     enum outcome failure;
     int failure_errno;
-    struct attempt *won;
+    int fd;            /* the connected socket: an attempt's, or that of `kept`; -1: none yet */
+    struct kept *kept; /* a kept connection that is in use again; NULL: it is a new one */
     SSL *ssl;
     struct loop_task handshake;
     struct strbuf out;
@@ -86,9 +91,13 @@ static struct loop *loop_of(const struct stream *s)
     return engine_loop(s->probe.engine);
 }
 
+static bool start_over(struct stream *s) REQUIRES(checker_role);
+
 static void finish_tls(struct stream *s, int ssl_error) REQUIRES(checker_role)
 {
     char text[OUTCOME_TEXT_BYTES];
+    if (start_over(s))
+        return;
     s->probe.result.cert_expires_wall_s = tls_cert_expires(s->ssl);
     enum outcome outcome = tls_outcome(s->ssl, ssl_error, (int64_t)time(NULL), text, sizeof text);
     probe_finish(&s->probe, outcome, text);
@@ -97,40 +106,36 @@ static void finish_tls(struct stream *s, int ssl_error) REQUIRES(checker_role)
 /* An error of the connected socket. */
 static void finish_errno(struct stream *s, int err) REQUIRES(checker_role)
 {
+    if (start_over(s))
+        return;
     enum outcome outcome = outcome_of_errno(err);
     probe_finish(&s->probe, outcome, outcome == OUTCOME_OWN_ERROR ? strerror(err) : NULL);
 }
 
 /* ---- talking ---- */
 
-/* Sends what is left of `out`. 1: all sent; 0: the socket is full; -1: the probe has finished. */
+static void finish_failed(struct stream *s, int error) REQUIRES(checker_role)
+{
+    if (s->ssl != NULL)
+        finish_tls(s, error);
+    else
+        finish_errno(s, error);
+}
+
+/* Sends what is left of `out`. 1: all sent; 0: the socket is full; -1: this talk is over. */
 static int flush(struct stream *s) REQUIRES(checker_role)
 {
     while (s->out_sent < s->out.len) {
-        const char *bytes = s->out.data + s->out_sent;
-        size_t len = s->out.len - s->out_sent;
-        size_t sent = 0;
-        if (s->ssl != NULL) {
-            ERR_clear_error();
-            int r = SSL_write_ex(s->ssl, bytes, len, &sent);
-            if (r <= 0) {
-                int ssl_error = SSL_get_error(s->ssl, r);
-                if (ssl_error == SSL_ERROR_WANT_READ || ssl_error == SSL_ERROR_WANT_WRITE)
-                    return 0;
-                finish_tls(s, ssl_error);
-                return -1;
-            }
-        } else {
-            ssize_t r = send(s->won->watch.fd, bytes, len, MSG_NOSIGNAL);
-            if (r < 0 && (errno == EAGAIN || errno == EINTR))
-                return 0;
-            if (r < 0) {
-                finish_errno(s, errno);
-                return -1;
-            }
-            sent = (size_t)r;
+        int error = 0;
+        ssize_t sent =
+            wire_write(s->fd, s->ssl, s->out.data + s->out_sent, s->out.len - s->out_sent, &error);
+        if (sent == WIRE_AGAIN)
+            return 0;
+        if (sent < 0) {
+            finish_failed(s, error);
+            return -1;
         }
-        s->out_sent += sent;
+        s->out_sent += (size_t)sent;
     }
     strbuf_clear(&s->out);
     s->out_sent = 0;
@@ -156,6 +161,8 @@ static bool take_step(struct stream *s, enum dlg_step step, const struct dlg_res
             start_tls(s);
         return false;
     case DLG_DONE:
+        if (outcome_class(ret->outcome) == OUTCOME_CLASS_BAD && start_over(s))
+            return false;
         s->probe.result.http_status = ret->http_status;
         if (s->out.len > s->out_sent && dialogue_of(s)->polite && flush(s) < 0)
             return false; /* the goodbye failed: that end counts */
@@ -173,39 +180,17 @@ static void end_of_stream(struct stream *s) REQUIRES(checker_role)
     take_step(s, DLG_DONE, &ret);
 }
 
-/* Reads once. >0: bytes in in_buffer; 0: nothing now; -1: the probe has finished. */
+/* Reads once. >0: bytes in in_buffer; 0: nothing now; -1: this talk is over. */
 static ssize_t read_some(struct stream *s) REQUIRES(checker_role)
 {
-    if (s->ssl == NULL) {
-        ssize_t r = recv(s->won->watch.fd, in_buffer, sizeof in_buffer, 0);
-        if (r > 0)
-            return r;
-        if (r < 0 && (errno == EAGAIN || errno == EINTR))
-            return 0;
-        if (r < 0)
-            finish_errno(s, errno);
-        else
-            end_of_stream(s);
-        return -1;
-    }
-    size_t len = 0;
-    ERR_clear_error();
-    int r = SSL_read_ex(s->ssl, in_buffer, sizeof in_buffer, &len);
-    if (r > 0)
-        return (ssize_t)len;
-    int ssl_error = SSL_get_error(s->ssl, r);
-    if (ssl_error == SSL_ERROR_WANT_READ || ssl_error == SSL_ERROR_WANT_WRITE)
-        return 0;
-    /* Many servers end a reply without close_notify; a reply that announced its length is still
-     * known to be whole or not. */
-    bool ended = ssl_error == SSL_ERROR_ZERO_RETURN ||
-                 (ssl_error == SSL_ERROR_SSL &&
-                  ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING);
-    if (ended)
+    int error = 0;
+    ssize_t len = wire_read(s->fd, s->ssl, in_buffer, sizeof in_buffer, &error);
+    if (len >= 0)
+        return len;
+    if (len == WIRE_END)
         end_of_stream(s);
     else
-        finish_tls(s, ssl_error);
-    ERR_clear_error();
+        finish_failed(s, error);
     return -1;
 }
 
@@ -281,7 +266,7 @@ static void start_tls(struct stream *s)
     probe_enter(&s->probe, PROBE_PHASE_TLS);
     s->state = STREAM_HANDSHAKING;
     const char *host = conf->tls.server_name != NULL ? conf->tls.server_name : conf->host;
-    s->ssl = tls_new(conf->tls_profile, host, s->won->watch.fd);
+    s->ssl = tls_new(conf->tls_profile, host, s->fd);
     if (s->ssl == NULL) {
         probe_finish(&s->probe, OUTCOME_OWN_MEMORY, NULL);
         return;
@@ -330,7 +315,7 @@ static bool met_itself(int fd, const union resolver_address *peer)
 static void connected(struct stream *s, struct attempt *a, bool readable) REQUIRES(checker_role)
 {
     const union resolver_address *peer = &s->addresses[a - s->attempts];
-    s->won = a;
+    s->fd = a->watch.fd;
     s->probe.result.ip_family = peer->sa.sa_family;
     loop_timer_clear(loop_of(s), &s->stagger);
     for (size_t i = 0; i < s->address_count; i++) {
@@ -356,6 +341,13 @@ static int connect_error(struct stream *s, struct attempt *a, uint32_t events)
     return err;
 }
 
+static void on_talk(struct stream *s, uint32_t events) REQUIRES(checker_role)
+{
+    if ((events & EPOLLOUT) && s->out.len > 0 && flush(s) < 0)
+        return;
+    read_all(s, (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0);
+}
+
 static void on_ready(struct loop_watch *w, uint32_t events)
 {
     checker_role_assert();
@@ -377,9 +369,7 @@ static void on_ready(struct loop_watch *w, uint32_t events)
         loop_soon(loop_of(s), &s->handshake);
         break;
     case STREAM_TALKING:
-        if ((events & EPOLLOUT) && s->out.len > 0 && flush(s) < 0)
-            return;
-        read_all(s, (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0);
+        on_talk(s, events);
         break;
     }
 }
@@ -473,6 +463,137 @@ static void on_answer(struct resolver_wait *w, const struct resolver_answer *ans
     take_answer((struct stream *)((char *)w - offsetof(struct stream, wait)), answer);
 }
 
+/* 0, or a negative errno: nothing has begun. */
+static int start_connecting(struct stream *s) REQUIRES(checker_role)
+{
+    const struct target_conf *conf = s->probe.conf;
+    s->state = STREAM_CONNECTING;
+    if (conf->unix_path != NULL) {
+        probe_enter(&s->probe, PROBE_PHASE_CONNECT);
+        s->address_count = s->next_address = 1;
+        connect_unix(s);
+        return 0;
+    }
+    struct resolver_answer answer;
+    int r = resolver_lookup(engine_resolver(s->probe.engine), conf->host, &s->wait, &answer);
+    if (r > 0)
+        take_answer(s, &answer);
+    return r < 0 ? r : 0;
+}
+
+static void disconnect(struct stream *s, bool polite) REQUIRES(checker_role)
+{
+    if (s->ssl != NULL) {
+        if (polite)
+            (void)SSL_shutdown(s->ssl);
+        SSL_free(s->ssl);
+        ERR_clear_error();
+        s->ssl = NULL;
+    }
+    if (s->fd >= 0 && !polite) {
+        struct linger reset = {.l_onoff = 1, .l_linger = 0};
+        (void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    }
+    s->fd = -1;
+    s->kept = kept_free(s->kept);
+    for (size_t i = 0; i < RESOLVER_MAX_ADDRESSES; i++)
+        loop_watch_close(loop_of(s), &s->attempts[i].watch);
+}
+
+/* ---- kept connections ---- */
+
+static void on_kept_ready(struct loop_watch *w, uint32_t events)
+{
+    checker_role_assert();
+    on_talk(((struct kept *)w)->user, events);
+}
+
+/* Goes on where the last check has left off: what it had to wait for has had its events. */
+static void talk_again(struct stream *s) REQUIRES(checker_role)
+{
+    const struct dlg_reuse *reuse = dialogue_of(s)->reuse;
+    struct kept *kept = s->kept;
+    kept->watch.ready = on_kept_ready;
+    s->fd = kept->watch.fd;
+    s->ssl = kept->ssl;
+    kept->ssl = NULL;
+    if (reuse->resume != NULL)
+        reuse->resume(s->dialogue_state, kept->session);
+    kept->session = NULL;
+    s->probe.result.ip_family = kept->ip_family;
+    s->probe.result.cert_expires_wall_s = kept->cert_expires_wall_s;
+    s->probe.result.phase = PROBE_PHASE_EXCHANGE; /* it was never in those before */
+    start_talking(s, false);
+}
+
+/* A kept connection has failed before a byte of an answer: that tells nothing of the peer but that
+ * it had enough of this connection. True: the check goes on, on a new one. */
+static bool start_over(struct stream *s)
+{
+    const struct dialogue *d = dialogue_of(s);
+    if (s->kept == NULL || d->reuse->answered(s->dialogue_state))
+        return false;
+    ERR_clear_error();
+    disconnect(s, false);
+    if (d->done != NULL)
+        d->done(s->dialogue_state);
+    memset(s->dialogue_state, 0, d->state_size);
+    strbuf_clear(&s->out);
+    s->out_sent = s->received = 0;
+    s->probe.result.ip_family = 0;
+    s->probe.result.cert_expires_wall_s = 0;
+    probe_enter(&s->probe, PROBE_PHASE_DNS);
+    int r = start_connecting(s);
+    if (r < 0)
+        probe_finish(&s->probe, outcome_of_errno(-r), NULL);
+    return true;
+}
+
+/* Sends what the dialogue has left to say. */
+static bool say_rest(struct stream *s)
+{
+    int error = 0;
+    ssize_t len = (ssize_t)s->out.len;
+    return strbuf_error(&s->out) == 0 &&
+           (len == 0 || wire_write(s->fd, s->ssl, s->out.data, s->out.len, &error) == len);
+}
+
+/* Leaves the connection to the next check, if it is wanted and in no doubt whatever. */
+static void keep(struct stream *s) REQUIRES(checker_role)
+{
+    const struct probe *p = &s->probe;
+    const struct dlg_reuse *reuse = p->conf->reuse ? dialogue_of(s)->reuse : NULL;
+    struct keeper *keeper = engine_keeper(p->engine);
+    struct kept *kept = s->kept;
+    int64_t start_ms = p->start_us / 1000;
+    int64_t since_ms = kept != NULL ? kept->since_mono_ms : start_ms;
+    void *session = NULL;
+    if (reuse == NULL || p->kept == NULL || p->result.outcome != OUTCOME_OK || s->out.len > 0 ||
+        !keeper_allows(keeper, p->conf, since_ms, start_ms + p->conf->period_ms))
+        return;
+    bool calm = reuse->rest(s->dialogue_state, &s->out, &session) && say_rest(s);
+    for (size_t i = 0; calm && kept == NULL && i < s->address_count; i++) {
+        if (s->attempts[i].watch.fd == s->fd &&
+            kept_new(keeper, &s->attempts[i].watch, s, &kept) != 0)
+            break;
+    }
+    if (!calm || kept == NULL) {
+        if (session != NULL)
+            reuse->forget(session);
+        return;
+    }
+    kept->reuse = reuse;
+    kept->session = session;
+    kept->ssl = s->ssl;
+    kept->ip_family = p->result.ip_family;
+    kept->cert_expires_wall_s = p->result.cert_expires_wall_s;
+    kept->since_mono_ms = since_ms;
+    s->kept = NULL;
+    s->ssl = NULL;
+    s->fd = -1;
+    kept_leave(kept, p->kept);
+}
+
 /* ---- the engine's two hooks ---- */
 
 static int stream_start(struct probe *p)
@@ -481,20 +602,16 @@ static int stream_start(struct probe *p)
     struct stream *s = (struct stream *)p;
     for (size_t i = 0; i < RESOLVER_MAX_ADDRESSES; i++)
         s->attempts[i] = (struct attempt){.watch = {.fd = -1}, .stream = s};
+    s->fd = -1;
     s->stagger.fire = on_stagger;
     s->wait.done = on_answer;
     strbuf_init(&s->out, REQUEST_MAX_BYTES);
-    if (p->conf->unix_path != NULL) {
-        probe_enter(p, PROBE_PHASE_CONNECT);
-        s->address_count = s->next_address = 1;
-        connect_unix(s);
-        return 0;
-    }
-    struct resolver_answer answer;
-    int r = resolver_lookup(engine_resolver(p->engine), p->conf->host, &s->wait, &answer);
-    if (r > 0)
-        take_answer(s, &answer);
-    return r < 0 ? r : 0;
+    if (p->kept != NULL)
+        s->kept = kept_take(p->kept, p->conf, s, p->start_us / 1000);
+    if (s->kept == NULL)
+        return start_connecting(s);
+    talk_again(s);
+    return 0;
 }
 
 static void stream_stop(struct probe *p)
@@ -502,23 +619,11 @@ static void stream_stop(struct probe *p)
     checker_role_assert();
     struct stream *s = (struct stream *)p;
     const struct dialogue *d = dialogue_of(s);
-    bool polite = speaks(s) && d->polite;
     resolver_cancel(engine_resolver(p->engine), &s->wait);
     loop_timer_clear(loop_of(s), &s->stagger);
     loop_soon_cancel(loop_of(s), &s->handshake);
-    if (s->ssl != NULL) {
-        if (polite)
-            (void)SSL_shutdown(s->ssl);
-        SSL_free(s->ssl);
-        ERR_clear_error();
-        s->ssl = NULL;
-    }
-    if (s->won != NULL && !polite && s->won->watch.fd >= 0) {
-        struct linger reset = {.l_onoff = 1, .l_linger = 0};
-        (void)setsockopt(s->won->watch.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    }
-    for (size_t i = 0; i < RESOLVER_MAX_ADDRESSES; i++)
-        loop_watch_close(loop_of(s), &s->attempts[i].watch);
+    keep(s);
+    disconnect(s, speaks(s) && d->polite);
     strbuf_done(&s->out);
     if (d != NULL && d->done != NULL)
         d->done(s->dialogue_state);

@@ -246,3 +246,9 @@ SSL *tls_new(const struct tls_profile *profile, const char *host, int fd)
     ERR_clear_error();
     return NULL;
 }
+
+/* An SSL holds a reference on its context, so no other can have come to lie at the same place. */
+bool tls_made_with(const SSL *ssl, const struct tls_profile *profile)
+{
+    return SSL_get_SSL_CTX(ssl) == profile->ctx;
+}

@@ -14,6 +14,7 @@
 #include <healthsvc/outcome.h>
 
 #include <openssl/ssl.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,9 @@ struct tls_profile *tls_profile_unref(struct tls_profile *profile);
 /* A new client SSL for one connection on `fd`, SNI and host verification set by `host`
  * (a numeric address is verified as one, without SNI). NULL: no memory. */
 SSL *tls_new(const struct tls_profile *profile, const char *host, int fd) MUST_CHECK;
+
+/* Whether a connection was made with this profile: what is trusted, what is shown. */
+bool tls_made_with(const SSL *ssl, const struct tls_profile *profile);
 
 /* What a failed handshake (SSL_do_handshake() <= 0 that is neither WANT_READ nor WANT_WRITE) means,
  * with words for people: "certificate expired 2 days ago"; the same for SSL_read() and SSL_write(),

@@ -411,6 +411,8 @@ static void add_checker(const struct moment *m, struct strbuf *out)
             add_int, read_count(&stats.skipped_slots), out);
     add_one("healthsvc_checks_in_flight", "gauge", "Checks under way.", add_int,
             read_count(&stats.in_flight), out);
+    add_one("healthsvc_connections_kept", "gauge", "Connections kept for the next check (reuse).",
+            add_int, read_count(&stats.kept), out);
     add_one("healthsvc_commands_running", "gauge", "Commands of exec checks that run.", add_int,
             read_count(&stats.children), out);
     add_one("healthsvc_commands_waiting", "gauge", "Commands that wait for others to end.", add_int,

@@ -54,6 +54,7 @@ int transcript_prepare(const struct scheme *scheme, const struct transcript *t,
         .path = copy_text(t->path != NULL ? t->path : "/health"),
         .user = copy_text(t->user),
         .secret = copy_text(t->secret),
+        .reuse = t->reuse,
         .scheme = scheme,
         .scheme_conf = calloc(1, scheme->conf_size + 1),
     };

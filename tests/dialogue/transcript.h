@@ -38,6 +38,7 @@ struct transcript {
     const char *host, *path;   /* NULL: "trips", "/health" */
     const char *user, *secret; /* NULL: none */
     uint16_t port;             /* 0: the scheme's */
+    bool reuse;
     /* What the peer sends: `reply`, `unit` times over, `tail`; and after STARTTLS `secured`. */
     struct transcript_bytes reply;
     const char *unit;

@@ -143,9 +143,10 @@ static void on_probe_timer(struct loop_timer *t)
 
 /* conf->path is the script; its last letter is played for ever. 'e': refused to start; 'S': blocks
  * the loop for 450 ms, then good. */
-int probe_start(struct engine *e, const struct target_conf *conf, probe_done_fn done, void *arg,
-                struct probe **ret_probe)
+int probe_start(struct engine *e, const struct target_conf *conf, struct kept **kept,
+                probe_done_fn done, void *arg, struct probe **ret_probe)
 {
+    (void)kept;
     checker_role_assert();
     char letter = conf->path[0];
     if (conf->path[1] != '\0')
@@ -174,6 +175,11 @@ int probe_start(struct engine *e, const struct target_conf *conf, probe_done_fn 
 void probe_cancel(struct probe *p)
 {
     probe_end(p, OUTCOME_OWN_CANCELLED);
+}
+
+void probe_drop_kept(struct kept **kept)
+{
+    EXPECT(*kept == NULL);
 }
 
 /* ---- what the checker says ---- */

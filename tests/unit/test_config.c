@@ -736,6 +736,43 @@ TEST(refuses_urls_of_unix_sockets)
     config_unref(load_good(URL("tcp+unix:///" LONG_50 LONG_50 "123456")));
 }
 
+TEST(reuse)
+{
+    static const struct {
+        const char *text, *says;
+        bool reuse;
+    } cases[] = {
+        {"dependencies = ( { name = \"a\"; url = \"http://h\"; } );", "", false},
+        {"dependencies = ( { name = \"a\"; url = \"http://h\"; reuse = true; } );", "", true},
+        {"dependencies = ( { name = \"a\"; url = \"https://h\"; reuse = true; period = \"5m\"; } "
+         ");",
+         "", true},
+        {"dependencies = ( { name = \"a\"; url = \"https://h\";\n reuse = true; period = 301; } );",
+         FILE_NAME
+         ":2: 'reuse' has no use with a 'period' of more than 5m: a connection is kept for "
+         "10m at most\n",
+         false},
+        {"dependencies = ( { name = \"a\"; url = \"https://h\"; reuse = false; period = 301; } );",
+         "", false},
+        /* A default does no harm where it has no use. */
+        {"defaults = { reuse = true; };\n"
+         "dependencies = ( { name = \"a\"; url = \"https://h\"; period = 301; } );",
+         "", true},
+        {"defaults = { reuse = true; };\n"
+         "dependencies = ( { name = \"a\"; url = \"tcp://h:1\"; } );",
+         "", false},
+        {"dependencies = ( { name = \"a\"; url = \"tcp://h:1\"; reuse = true; } );",
+         FILE_NAME ":1: 'reuse' has no use with scheme tcp\n", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct config *config = load_text(cases[i].text);
+        EXPECT_STR(told.data, cases[i].says);
+        if (config != NULL)
+            EXPECT_INT(config->targets[0]->reuse, cases[i].reuse);
+        config_unref(config);
+    }
+}
+
 TEST(limits_hold_together)
 {
     static const struct {
@@ -1139,6 +1176,7 @@ TEST(compares_targets)
         {"verify = false;", CONFIG_CHANGE_ASKED, "verify"},
         {"cert_warn = 7;", CONFIG_CHANGE_ASKED, "cert_warn"},
         {"cert_fail = 7;", CONFIG_CHANGE_ASKED, "cert_fail"},
+        {"reuse = true;", CONFIG_CHANGE_ASKED, "reuse"},
         {"time_warn = 1;", CONFIG_CHANGE_JUDGED, "time_warn"},
         {"time_fail = 1;", CONFIG_CHANGE_JUDGED, "time_fail"},
         {"password_env = \"PW\";", CONFIG_CHANGE_ASKED, "password_env, password"},
@@ -1286,6 +1324,7 @@ int main(void)
     RUN(reads_urls);
     RUN(reads_urls_of_unix_sockets);
     RUN(refuses_urls_of_unix_sockets);
+    RUN(reuse);
     RUN(limits_hold_together);
     RUN(reads_dependencies);
     RUN(verifies_unless_told_not_to);
