@@ -224,6 +224,25 @@ class Haproxy(Side):
         super().__init__(["haproxy", "-db", "-f", path], stderr=subprocess.DEVNULL)
 
 
+class Nginx(Side):
+    """Answers every request with a small 200 by TLS, and keeps connections."""
+
+    def __init__(self, cert):
+        self.port = free_port()
+        path = WORK / "nginx.conf"
+        path.write_text(
+            f"daemon off;\nmaster_process off;\npid {WORK}/nginx.pid;\nerror_log stderr;\n"
+            "events { worker_connections 4096; }\nhttp {\n  access_log off;\n"
+            "  keepalive_requests 1000000;\n"
+            + "".join(f"  {kind}_temp_path {WORK}/{kind};\n"
+                      for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+            + f"  server {{\n    listen 127.0.0.1:{self.port} ssl;\n"
+            f"    ssl_certificate {cert};\n    ssl_certificate_key {cert};\n"
+            '    location / { return 200 "Up and running\\n"; }\n  }\n}\n'
+        )
+        super().__init__(["nginx", "-c", path], stderr=subprocess.DEVNULL)
+
+
 class Asker(Side):
     def __init__(self, count, port):
         super().__init__([WORK / "asker", port, count])
