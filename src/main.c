@@ -14,6 +14,7 @@
 #include "command/query.h"
 #include "daemon/limits.h"
 #include "daemon/notify.h"
+#include "web/passed.h"
 
 #include <healthsvc/board.h>
 #include <healthsvc/checker.h>
@@ -273,7 +274,6 @@ static int once(struct config *config, enum render_format format)
 struct daemon {
     const char *path;
     struct config *config; /* the one in force */
-    int64_t workers;       /* of each address, since the start */
     struct checker *checker;
     struct server *server;
 };
@@ -282,7 +282,7 @@ struct daemon {
 static int reload_into(struct daemon *d, struct config *config, struct strbuf *why)
 {
     size_t for_checks;
-    int r = limits_share_descriptors(server_descriptors(config, d->workers), why, &for_checks);
+    int r = limits_share_descriptors(server_descriptors(config), why, &for_checks);
     if (r < 0)
         return r;
     r = server_prepare(d->server, config, why);
@@ -294,13 +294,6 @@ static int reload_into(struct daemon *d, struct config *config, struct strbuf *w
         return r;
     }
     server_commit(d->server);
-    struct strbuf names;
-    strbuf_init(&names, 256);
-    if (config_needs_restart(d->config, config, &names))
-        log_warning("these settings changed, but only a restart takes them over: %s; keeping the "
-                    "old ones",
-                    names.data);
-    strbuf_done(&names);
     config_unref(d->config);
     d->config = config_ref(config);
     return 0;
@@ -363,11 +356,11 @@ static void stop(struct daemon *d, const sigset_t *signals)
 
 static int serve(const char *path, struct config *config, const sigset_t *signals)
 {
-    struct daemon d = {.path = path, .config = config_ref(config), .workers = config->workers};
+    struct daemon d = {.path = path, .config = config_ref(config)};
     struct strbuf why;
     size_t for_checks;
     strbuf_init(&why, 1024);
-    int r = limits_share_descriptors(server_descriptors(config, d.workers), &why, &for_checks);
+    int r = limits_share_descriptors(server_descriptors(config), &why, &for_checks);
     if (r == 0)
         r = checker_start(config, for_checks, &hooks, &d.checker);
     if (r == 0)
@@ -578,6 +571,7 @@ static int run(const struct options *o)
     (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes with write(2) */
     log_init();
     notify_init();
+    passed_init();
     limits_tame_malloc();
     limits_raise_descriptors();
     limits_forbid_core_dumps();

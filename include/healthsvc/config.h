@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 struct scheme;
 struct strbuf;
@@ -68,10 +69,31 @@ struct target_conf {
     const char *file;                /* owned by `owner` */
 };
 
+/* What an address answers to: a set of these bits. */
+enum serve {
+    SERVE_HEALTH = 1, /* /health, /health/NAME */
+    SERVE_READY = 2,
+    SERVE_LIVE = 4,
+    SERVE_METRICS = 8,
+    SERVE_ALL = 15,
+};
+
+enum listen_kind {
+    LISTEN_NETWORK = 0, /* an IPv4 or IPv6 address */
+    LISTEN_UNIX,        /* a path */
+    LISTEN_PASSED,      /* what systemd passes */
+};
+
 struct config_listen {
-    char *text; /* as written, "127.0.0.1:8000" */
-    struct sockaddr_storage addr;
+    char *text; /* as written, "127.0.0.1:8000", "unix:/run/x", "systemd:web" */
+    enum listen_kind kind;
+    struct sockaddr_storage addr; /* of the first two */
     socklen_t addr_len;
+    const char *passed_name; /* in `text`; NULL: all that no other address names */
+    unsigned serve;
+    int64_t workers;
+    mode_t mode; /* of a Unix socket */
+    gid_t group; /* of one; (gid_t)-1: as it comes */
 };
 
 /* Who is told why a dependency is not well; everybody else learns states and codes alone. */
@@ -125,9 +147,6 @@ enum config_change {
  * *names, separated by ", " (not those that only adapt to another that differs). */
 enum config_change config_compare_targets(const struct target_conf *a, const struct target_conf *b,
                                           struct strbuf *names);
-
-/* True if any setting that only a restart can change (workers) differs; their names in *names. */
-bool config_needs_restart(const struct config *a, const struct config *b, struct strbuf *names);
 
 /* Writes every setting row (top level, dependency, each scheme) as documentation text: the
  * README's and the manual's tables are tested against it. */

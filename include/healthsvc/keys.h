@@ -33,9 +33,8 @@ enum key_type {
 enum key_flag {
     KEY_ASKED = 1,    /* dependency: part of what is asked; a change asks anew */
     KEY_JUDGED = 2,   /* dependency: only how it is judged or timed */
-    KEY_RESTART = 4,  /* top level: SIGHUP cannot change it */
-    KEY_REQUIRED = 8, /* must be written */
-    KEY_SENT = 16,    /* goes out on the wire: CR, LF and NUL are refused */
+    KEY_REQUIRED = 4, /* must be written */
+    KEY_SENT = 8,     /* goes out on the wire: CR, LF and NUL are refused */
 };
 
 struct key_row {
@@ -51,6 +50,7 @@ struct key_row {
      * `dest`; 0, or -EINVAL with a sentence in *why (without the setting's name). */
     int (*custom)(const config_setting_t *setting, void *dest, struct strbuf *why);
     size_t custom_bytes;
+    const char *shown_type;    /* what the documentation says of the value; NULL: by its type */
     const char *shown_default; /* what the documentation says of the default; NULL: default_text */
     const char *sentence;      /* one, for the manual */
 };

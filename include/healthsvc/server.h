@@ -11,7 +11,6 @@
 #include <healthsvc/attr.h>
 
 #include <stddef.h>
-#include <stdint.h>
 
 struct config;
 struct server;
@@ -22,15 +21,16 @@ int server_start(const struct config *config, struct server **ret_server, struct
     MUST_CHECK;
 
 /* A reload in two steps, so that a failing address leaves everything as it was: prepare binds and
- * starts what is new (not yet counted as serving), commit drops what is gone, abort undoes. */
+ * starts what is new (not yet counted as serving), commit drops what is gone, abort undoes. `config`
+ * must live until either. What has not changed is not touched, and no other change closes an
+ * address that stays. */
 int server_prepare(struct server *server, const struct config *config, struct strbuf *why)
     MUST_CHECK;
 void server_commit(struct server *server);
 void server_abort(struct server *server);
 
-/* Descriptors that `config`'s addresses can hold at most, with so many workers each (only a restart
- * changes how many run): listeners, workers, queues. */
-size_t server_descriptors(const struct config *config, int64_t workers);
+/* Descriptors that `config`'s addresses can hold at most: listeners, workers, queues. */
+size_t server_descriptors(const struct config *config);
 
 /* Stops accepting, lets replies in flight finish (bounded), frees. Accepts NULL, returns NULL. */
 struct server *server_stop(struct server *server);

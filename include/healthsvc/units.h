@@ -36,8 +36,11 @@ void units_format_duration(struct strbuf *b, int64_t duration_ms);
  * text is allowed. Fills *ret_addr (sockaddr_in or sockaddr_in6). */
 int units_parse_address(const char *text, uint16_t default_port, struct sockaddr_storage *ret_addr,
                         socklen_t *ret_len) MUST_CHECK;
-/* "127.0.0.1:8000" or "[::1]:8000". */
+/* "127.0.0.1:8000", "[::1]:8000" or, of a whole struct sockaddr_un that is zeroed behind its path,
+ * "unix:/path/of/socket" (abstract: "unix:@name"). */
 void units_format_address(struct strbuf *b, const struct sockaddr *addr);
+/* The port of an IPv4 or IPv6 address; 0: it has none. */
+uint16_t units_port(const struct sockaddr_storage *addr);
 
 /* A network of addresses, RFC 4632 section 3.1 and RFC 4291 section 2.3. */
 struct units_network {

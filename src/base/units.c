@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include <healthsvc/strbuf.h>
 
@@ -261,6 +262,17 @@ bool units_network_has(const struct units_network *network, const struct sockadd
     return true;
 }
 
+static void format_unix(struct strbuf *b, const struct sockaddr *addr)
+{
+    struct sockaddr_un un;
+    memcpy(&un, addr, sizeof un);
+    size_t skip = un.sun_path[0] == '\0' ? 1 : 0;
+    const char *name = un.sun_path + skip;
+
+    strbuf_adds(b, skip > 0 ? "unix:@" : "unix:");
+    strbuf_add_printable(b, name, strnlen(name, sizeof un.sun_path - skip), sizeof un.sun_path);
+}
+
 void units_format_address(struct strbuf *b, const struct sockaddr *addr)
 {
     char numeric[INET6_ADDRSTRLEN] = "?";
@@ -275,9 +287,18 @@ void units_format_address(struct strbuf *b, const struct sockaddr *addr)
         memcpy(&in, addr, sizeof in);
         inet_ntop(AF_INET, &in.sin_addr, numeric, sizeof numeric);
         strbuf_addf(b, "%s:%u", numeric, ntohs(in.sin_port));
+    } else if (addr->sa_family == AF_UNIX) {
+        format_unix(b, addr);
     } else {
         strbuf_adds(b, numeric);
     }
+}
+
+uint16_t units_port(const struct sockaddr_storage *addr)
+{
+    if (addr->ss_family == AF_INET6)
+        return ntohs(((const struct sockaddr_in6 *)addr)->sin6_port);
+    return addr->ss_family == AF_INET ? ntohs(((const struct sockaddr_in *)addr)->sin_port) : 0;
 }
 
 static size_t least(size_t a, size_t b)

@@ -230,16 +230,3 @@ enum config_change config_compare_targets(const struct target_conf *a, const str
     }
     return change;
 }
-
-bool config_needs_restart(const struct config *a, const struct config *b, struct strbuf *names)
-{
-    bool any = false;
-
-    for (const struct key_row *row = rows_top; row->name != NULL; row++) {
-        if (row->flags & KEY_RESTART && !keys_equal(row, a, b)) {
-            add_name(names, row->name);
-            any = true;
-        }
-    }
-    return any;
-}

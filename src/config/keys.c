@@ -197,10 +197,12 @@ void keys_describe(const struct key_row *rows, struct strbuf *out)
     for (const struct key_row *row = rows; row->name != NULL; row++) {
         const char *shown = row->shown_default != NULL ? row->shown_default : row->default_text;
         strbuf_addf(out, "%s\t", row->name);
-        keys_add_wanted(out, row);
+        if (row->shown_type != NULL)
+            strbuf_adds(out, row->shown_type);
+        else
+            keys_add_wanted(out, row);
         if (row->flags & KEY_REQUIRED)
             shown = "required";
-        strbuf_addf(out, "\t%s\t%s%s\n", shown != NULL ? shown : "none", row->sentence,
-                    row->flags & KEY_RESTART ? " Only a restart changes it." : "");
+        strbuf_addf(out, "\t%s\t%s\n", shown != NULL ? shown : "none", row->sentence);
     }
 }

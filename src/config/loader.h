@@ -32,6 +32,13 @@ struct loader {
 
 /* top.c: all but the dependencies. */
 void top_read(struct loader *l, const config_setting_t *root);
+/* The i-th of the texts that `setting` (a string or a list; NULL: not written) was read into. */
+const config_setting_t *top_element(const config_setting_t *setting, unsigned i);
+/* A fault at `at`: "'listen' is "TEXT": SENTENCE". */
+void top_tell_address(struct loader *l, const config_setting_t *at, const char *text,
+                      const char *sentence);
+/* listen.c: the addresses to serve (NULL: not written), once the top level's workers are known. */
+void listen_read(struct loader *l, const config_setting_t *at);
 /* dependency.c: the group of settings for all. */
 void defaults_read(struct loader *l, const config_setting_t *group);
 /* Adds one to l->config->targets, which has room for it. */

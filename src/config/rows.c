@@ -32,13 +32,12 @@ const struct key_row rows_top[] = {
      .sentence = "What /health calls this service; UTF-8 without control characters."},
     {.name = "workers",
      .type = KEY_INT,
-     .flags = KEY_RESTART,
      .offset = offsetof(struct config, workers),
      .min = 1,
      .max = 1024,
      .default_text = "32",
-     .sentence = "HTTP worker threads; a quarter of them, at least one, is the reserve that idle "
-                 "keep-alive connections never get."},
+     .sentence = "HTTP worker threads of each address; a quarter of them, at least one, is the "
+                 "reserve that idle keep-alive connections never get."},
     {.name = "unhealthy_status",
      .type = KEY_INT,
      .offset = offsetof(struct config, unhealthy_status),
@@ -68,6 +67,13 @@ const struct key_row rows_top[] = {
      .max = FILE_NAME_MAX_BYTES,
      .sentence = "The file that holds a bearer token (Authorization: Bearer ...) whose bearer is "
                  "told everything; read when the configuration is."},
+    {.name = "listen",
+     .type = KEY_GROUP,
+     .shown_type = "a string, a group, or a list of them",
+     .shown_default = "127.0.0.1:8000",
+     .sentence = "The addresses to serve: numeric ones with their ports (port 0 picks one), "
+                 "\"unix:/path/of/socket\", and sockets that systemd passes: \"systemd:NAME\" by "
+                 "their FileDescriptorName=, \"systemd\" all others."},
     {.name = "defaults",
      .type = KEY_GROUP,
      .sentence = "Any setting of a dependency but name, url and exec, for all."},
@@ -78,14 +84,47 @@ const struct key_row rows_top[] = {
     KEYS_END,
 };
 
-const struct key_row rows_addresses[] = {
-    {.name = "listen",
-     .type = KEY_TEXT_LIST,
-     .offset = offsetof(struct address_texts, listen),
+const struct key_row rows_listen[] = {
+    {.name = "address",
+     .type = KEY_STRING,
+     .flags = KEY_REQUIRED,
+     .offset = offsetof(struct listen_texts, address),
      .min = 1,
-     .max = 255,
-     .default_text = "127.0.0.1:8000",
-     .sentence = "Numeric addresses with their ports to serve; port 0 picks one."},
+     .max = 300,
+     .sentence = "What is listened on, as where listen is a string."},
+    {.name = "serve",
+     .type = KEY_TEXT_LIST,
+     .offset = offsetof(struct listen_texts, serve),
+     .min = 1,
+     .max = 32,
+     .shown_default = "all",
+     .sentence = "What is answered there, of \"health\" (/health and /health/NAME), \"ready\", "
+                 "\"live\" and \"metrics\"; the rest is 404."},
+    {.name = "workers",
+     .type = KEY_INT,
+     .offset = offsetof(struct listen_texts, workers),
+     .min = 1,
+     .max = 1024,
+     .shown_default = "the top level's",
+     .sentence = "HTTP worker threads of its own."},
+    {.name = "mode",
+     .type = KEY_STRING,
+     .offset = offsetof(struct listen_texts, mode),
+     .min = 3,
+     .max = 4,
+     .shown_default = "0660",
+     .sentence = "Unix sockets: the permissions, octal; who may write may connect."},
+    {.name = "group",
+     .type = KEY_STRING,
+     .offset = offsetof(struct listen_texts, group),
+     .min = 1,
+     .max = 64,
+     .shown_default = "this process's",
+     .sentence = "Unix sockets: the group that the socket belongs to, by name or number."},
+    KEYS_END,
+};
+
+const struct key_row rows_addresses[] = {
     {.name = "nameservers",
      .type = KEY_TEXT_LIST,
      .offset = offsetof(struct address_texts, nameservers),
@@ -361,6 +400,8 @@ void config_describe(struct strbuf *out)
     strbuf_adds(out, "[top level]\n");
     keys_describe(rows_top, out);
     keys_describe(rows_addresses, out);
+    strbuf_adds(out, "\n[listen, as a group]\n");
+    keys_describe(rows_listen, out);
     strbuf_adds(out, "\n[dependency]\n");
     keys_describe(rows_identity, out);
     keys_describe(rows_common, out);

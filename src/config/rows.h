@@ -10,13 +10,22 @@
 
 /* Addresses as written, until top.c has made them what struct config holds. */
 struct address_texts {
-    char *listen;
     char *nameservers;
     char *details_for;
 };
 
+/* One group of `listen`, until listen.c has made it a struct config_listen. */
+struct listen_texts {
+    char *address;
+    char *serve;
+    char *mode;
+    char *group;
+    int64_t workers; /* 0: the top level's */
+};
+
 extern const struct key_row rows_top[];       /* into struct config */
 extern const struct key_row rows_addresses[]; /* into struct address_texts */
+extern const struct key_row rows_listen[];    /* into struct listen_texts */
 /* Into struct target_conf: */
 extern const struct key_row rows_identity[]; /* not in `defaults` */
 extern const struct key_row rows_common[];

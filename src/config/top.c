@@ -83,40 +83,8 @@ static void settle_name(struct loader *l, const config_setting_t *root)
     }
 }
 
-static bool has_prefix(const char *text, const char *prefix)
-{
-    return strncmp(text, prefix, strlen(prefix)) == 0;
-}
-
-/* What is wrong with an address to listen on that is none, for those who know other servers. */
-static const char *explain_listen(const char *text)
-{
-    size_t len = strlen(text);
-
-    if (has_prefix(text, "https:") ||
-        (len > 1 && text[len - 1] == 's' && text[len - 2] >= '0' && text[len - 2] <= '9'))
-        return "TLS on the listener is not in this build's CivetWeb; put HAProxy or nginx in front";
-    if (has_prefix(text, "unix:") || text[0] == '/' || text[0] == '@')
-        return "unix sockets are not in this build";
-    if (has_prefix(text, "systemd") || has_prefix(text, "fd:"))
-        return "socket activation is not in this build";
-    return "must be a numeric address and a port, like \"127.0.0.1:8000\" or \"[::1]:8000\"";
-}
-
-static uint16_t port_of(const struct sockaddr_storage *addr)
-{
-    if (addr->ss_family == AF_INET6)
-        return ((const struct sockaddr_in6 *)addr)->sin6_port;
-    return ((const struct sockaddr_in *)addr)->sin_port;
-}
-
-static bool same_address(const struct config_listen *a, const struct config_listen *b)
-{
-    return a->addr_len == b->addr_len && memcmp(&a->addr, &b->addr, a->addr_len) == 0;
-}
-
-static void tell_address(struct loader *l, const config_setting_t *at, const char *text,
-                         const char *sentence)
+void top_tell_address(struct loader *l, const config_setting_t *at, const char *text,
+                      const char *sentence)
 {
     struct strbuf shown;
 
@@ -129,38 +97,17 @@ static void tell_address(struct loader *l, const config_setting_t *at, const cha
     strbuf_done(&shown);
 }
 
-static void add_listen(struct loader *l, const config_setting_t *at, const char *text)
-{
-    struct config *config = l->config;
-    struct config_listen *entry = &config->listen[config->listen_count];
-
-    if (units_parse_address(text, 0, &entry->addr, &entry->addr_len) != 0) {
-        tell_address(l, at, text, explain_listen(text));
-        return;
-    }
-    for (size_t i = 0; i < config->listen_count; i++) {
-        if (port_of(&entry->addr) != 0 && same_address(entry, &config->listen[i])) {
-            tell_address(l, at, text, "this address is listed twice");
-            return;
-        }
-    }
-    entry->text = strdup(text);
-    if (entry->text == NULL)
-        l->no_memory = true;
-    else
-        config->listen_count++;
-}
-
 static void add_nameserver(struct loader *l, const config_setting_t *at, const char *text,
                            struct strbuf *joined)
 {
     struct sockaddr_storage addr;
     socklen_t addr_len;
 
-    if (units_parse_address(text, DNS_PORT, &addr, &addr_len) != 0 || port_of(&addr) == 0) {
-        tell_address(l, at, text,
-                     "must be a numeric address, with a port if that is not 53, like \"10.0.0.2\", "
-                     "\"127.0.0.1:5353\" or \"[::1]\"");
+    if (units_parse_address(text, DNS_PORT, &addr, &addr_len) != 0 || units_port(&addr) == 0) {
+        top_tell_address(
+            l, at, text,
+            "must be a numeric address, with a port if that is not 53, like \"10.0.0.2\", "
+            "\"127.0.0.1:5353\" or \"[::1]\"");
         return;
     }
     if (joined->len > 0)
@@ -168,34 +115,11 @@ static void add_nameserver(struct loader *l, const config_setting_t *at, const c
     units_format_address(joined, (const struct sockaddr *)&addr);
 }
 
-/* The i-th of the texts that `setting` (NULL: not written) was read into. */
-static const config_setting_t *element_at(const config_setting_t *setting, unsigned i)
+const config_setting_t *top_element(const config_setting_t *setting, unsigned i)
 {
     if (setting == NULL || config_setting_type(setting) == CONFIG_TYPE_STRING)
         return setting;
     return config_setting_get_elem(setting, i);
-}
-
-static void read_listen(struct loader *l, const config_setting_t *at, char *texts)
-{
-    unsigned count = 0;
-    char *rest = texts;
-
-    for (const char *p = texts; *p != '\0'; p++)
-        count += *p == '\n';
-    l->config->listen = calloc(count + 1, sizeof l->config->listen[0]);
-    if (l->config->listen == NULL) {
-        l->no_memory = true;
-        return;
-    }
-    if (texts[0] == '\0') {
-        faults_add(&l->faults, at, "'listen' names no address");
-        return;
-    }
-    for (unsigned i = 0; rest != NULL; i++) {
-        const char *text = strsep(&rest, "\n");
-        add_listen(l, element_at(at, i), text);
-    }
 }
 
 static void read_nameservers(struct loader *l, const config_setting_t *at, char *texts)
@@ -208,7 +132,7 @@ static void read_nameservers(struct loader *l, const config_setting_t *at, char 
     strbuf_init(&joined, strlen(texts) * 4 + 64); /* each is at least 7 bytes, and gets ":53" */
     for (unsigned i = 0; rest != NULL; i++) {
         const char *text = strsep(&rest, "\n");
-        add_nameserver(l, element_at(at, i), text, &joined);
+        add_nameserver(l, top_element(at, i), text, &joined);
     }
     l->config->nameservers = strbuf_take(&joined);
     if (l->config->nameservers == NULL)
@@ -223,9 +147,9 @@ static void add_network(struct loader *l, const config_setting_t *at, const char
     if (units_parse_network(text, network) == 0)
         config->details_for_count++;
     else
-        tell_address(l, at, text,
-                     "must be a network without bits behind its prefix, like \"10.0.0.0/8\" or "
-                     "\"fd00::/8\", or an address");
+        top_tell_address(l, at, text,
+                         "must be a network without bits behind its prefix, like \"10.0.0.0/8\" or "
+                         "\"fd00::/8\", or an address");
 }
 
 static void read_details_for(struct loader *l, const config_setting_t *at, char *texts)
@@ -244,7 +168,7 @@ static void read_details_for(struct loader *l, const config_setting_t *at, char 
     }
     for (unsigned i = 0; rest != NULL; i++) {
         const char *text = strsep(&rest, "\n");
-        add_network(l, element_at(at, i), text);
+        add_network(l, top_element(at, i), text);
     }
 }
 
@@ -285,7 +209,7 @@ void top_read(struct loader *l, const config_setting_t *root)
         l->no_memory = true;
     } else {
         settle_name(l, root);
-        read_listen(l, config_setting_get_member(root, "listen"), texts.listen);
+        listen_read(l, config_setting_get_member(root, "listen"));
         read_nameservers(l, config_setting_get_member(root, "nameservers"), texts.nameservers);
         read_details_for(l, config_setting_get_member(root, "details_for"), texts.details_for);
         read_details_token(l, config_setting_get_member(root, "details_token_file"));

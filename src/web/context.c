@@ -39,8 +39,8 @@
 
 /* Accepted connections that wait for a worker; their requests are here already. */
 #define QUEUE_LENGTH 128
-/* The listener's own and CivetWeb's, and the connection just accepted. */
-#define OWN_DESCRIPTORS 5
+/* The listener's three, and CivetWeb's. */
+#define OWN_DESCRIPTORS 4
 #define LIBRARY_LOG_PAUSE_MS 10000
 /* Longer than an answer may take: a client that does not read is cut after the request timeout. */
 #define STOP_LIMIT_MS 5000
@@ -52,8 +52,17 @@ struct web_context {
     struct listener listener;
     struct mg_context *mg; /* NULL: not started */
     sem_t gate;            /* posted once: the acceptor may begin */
-    char *address;
+    int64_t workers;
+    bool tried; /* mode or group are not those in force */
+    enum listen_kind kind;
+    char *address; /* as the configuration writes it */
 };
+
+/* Those that are served, those that wait for it, and the one that waits to be queued. */
+static size_t most_connections(int64_t workers)
+{
+    return (size_t)workers + QUEUE_LENGTH + 1;
+}
 
 static _Thread_local bool heard; /* the connection that this worker serves has asked */
 
@@ -152,10 +161,10 @@ static const struct mg_callbacks callbacks = {
     .connection_closed = on_connection_closed,
 };
 
-static int start_library(struct web_context *c, int64_t workers, struct strbuf *why)
+static int start_library(struct web_context *c, struct strbuf *why)
 {
     char threads[24], text[200] = "";
-    snprintf(threads, sizeof threads, "%" PRId64, workers);
+    snprintf(threads, sizeof threads, "%" PRId64, c->workers);
     const char *options[] = {
         "listening_ports",
         "127.0.0.1:0", /* never told to anybody */
@@ -188,7 +197,7 @@ static int start_library(struct web_context *c, int64_t workers, struct strbuf *
     c->mg = mg_start2(&init, &error);
     if (c->mg != NULL)
         return 0;
-    strbuf_addf(why, "cannot start %" PRId64 " workers: %s", workers, text);
+    strbuf_addf(why, "cannot start %" PRId64 " workers: %s", c->workers, text);
     return -EAGAIN;
 }
 
@@ -218,40 +227,49 @@ static int make_proof_path(struct web_shared *shared)
     return 0;
 }
 
-static void log_listening(const struct listener *l)
+static void log_listening(const struct web_context *c)
 {
     struct strbuf text;
-    strbuf_init(&text, 128);
-    units_format_address(&text, (const struct sockaddr *)&l->addr);
+    strbuf_init(&text, 512);
+    units_format_address(&text, (const struct sockaddr *)&c->listener.addr);
+    if (c->kind == LISTEN_PASSED)
+        strbuf_addf(&text, " (%s)", c->address);
     log_info("listening on %s", text.data);
     strbuf_done(&text);
 }
 
-int web_context_start(const struct config_listen *listen, int64_t workers,
+static void explain_failure(const struct config_listen *listen, int rc, struct strbuf *why)
+{
+    strbuf_addf(why, "cannot listen on %s: %s", listen->text,
+                rc == -ENOTSOCK ? "what is there is not a socket" : strerror(-rc));
+}
+
+int web_context_start(const struct config_listen *listen, int shared,
                       struct web_context **ret_context, struct strbuf *why)
 {
     struct web_context *c = calloc(1, sizeof *c);
-    int rc = -ENOMEM;
     if (c == NULL)
-        return rc;
+        return -ENOMEM;
     sem_init(&c->gate, 0, 0); /* fails for a value too large only */
-    int reserve = workers >= 8 ? (int)(workers / 4) : 1;
-    c->shared.keep_limit = (int)workers - reserve;
-    rc = listener_open(&c->listener, (const struct sockaddr *)&listen->addr, listen->addr_len,
-                       (size_t)workers + QUEUE_LENGTH + 1);
+    int reserve = listen->workers >= 8 ? (int)(listen->workers / 4) : 1;
+    c->shared.keep_limit = (int)listen->workers - reserve;
+    atomic_init(&c->shared.serve, listen->serve);
+    c->workers = listen->workers;
+    c->kind = listen->kind;
+    int rc = listener_open(&c->listener, listen, shared, most_connections(listen->workers));
     if (rc < 0) {
-        strbuf_addf(why, "cannot listen on %s: %s", listen->text, strerror(-rc));
+        explain_failure(listen, rc, why);
         goto fail;
     }
     c->address = strdup(listen->text);
     rc = c->address != NULL ? make_proof_path(&c->shared) : -ENOMEM;
     if (rc == 0)
-        rc = start_library(c, workers, why);
+        rc = start_library(c, why);
     if (rc == 0)
         rc = take_over(c, why);
     if (rc < 0)
         goto fail;
-    log_listening(&c->listener);
+    log_listening(c);
     *ret_context = c;
     return 0;
 fail:
@@ -259,9 +277,57 @@ fail:
     return rc;
 }
 
-const char *web_context_address(const struct web_context *c)
+bool web_context_is_at(const struct web_context *c, const struct config_listen *listen)
 {
-    return c->address;
+    if (strcmp(c->address, listen->text) != 0)
+        return false;
+    return c->kind != LISTEN_UNIX || unix_path_is_ours(&c->listener.path, &c->listener.addr);
+}
+
+int64_t web_context_workers(const struct web_context *c)
+{
+    return c->workers;
+}
+
+int web_context_socket(const struct web_context *c)
+{
+    return c->listener.sock;
+}
+
+int web_context_try(struct web_context *c, const struct config_listen *listen, struct strbuf *why)
+{
+    const struct unix_path *path = &c->listener.path;
+    if (path->mode == listen->mode && path->group == listen->group)
+        return 0;
+    c->tried = true;
+    int rc = unix_path_change(path, &c->listener.addr, listen->mode, listen->group);
+    if (rc < 0)
+        strbuf_addf(why, "cannot change mode and group of %s: %s", listen->text, strerror(-rc));
+    return rc;
+}
+
+void web_context_keep(struct web_context *c, const struct config_listen *listen)
+{
+    atomic_store_explicit(&c->shared.serve, listen->serve, memory_order_relaxed);
+    c->tried = false;
+    c->listener.path.mode = listen->mode;
+    c->listener.path.group = listen->group;
+}
+
+void web_context_undo(struct web_context *c)
+{
+    const struct unix_path *path = &c->listener.path;
+    if (!c->tried)
+        return;
+    c->tried = false;
+    int rc = unix_path_change(path, &c->listener.addr, path->mode, path->group);
+    if (rc < 0)
+        log_warning("cannot give %s its mode and group back: %s", c->address, strerror(-rc));
+}
+
+void web_context_succeed(struct web_context *c, struct web_context *old)
+{
+    listener_succeed(&c->listener, &old->listener);
 }
 
 void web_context_drain(struct web_context *c)
@@ -270,7 +336,7 @@ void web_context_drain(struct web_context *c)
     listener_hold(&c->listener);
 }
 
-bool web_context_has_waiting(const struct web_context *c)
+bool web_context_has_waiting(struct web_context *c)
 {
     return listener_waiting(&c->listener);
 }
@@ -316,5 +382,5 @@ struct web_context *web_context_stop(struct web_context *c)
 
 size_t web_context_descriptors(int64_t workers)
 {
-    return (size_t)workers + QUEUE_LENGTH + OWN_DESCRIPTORS;
+    return most_connections(workers) + OWN_DESCRIPTORS;
 }

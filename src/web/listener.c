@@ -18,6 +18,9 @@
  * acceptor must not be in poll() then: Linux looks a number up again when poll() wakes, but does
  * not wait anew for what it finds, so it would sleep on, deaf.
  *
+ * A Unix socket that is shut down for reading refuses to be connected to, from that moment on, but
+ * still gives out what it had before: when it has no more, nothing has been lost.
+ *
  * TCP_DEFER_ACCEPT: the kernel gives a connection out when its first bytes are here, so silent
  * clients occupy no worker. After the time asked for it gives them out nevertheless, whatever the
  * value (Linux resends the SYN-ACK once more as a last chance); it counts in retransmissions, at
@@ -45,6 +48,7 @@
 #include <unistd.h>
 
 #include <healthsvc/clock.h>
+#include <healthsvc/config.h>
 #include <healthsvc/units.h>
 
 #include "web/peer.h"
@@ -81,19 +85,47 @@ static int close_fd(int fd)
 
 /* ---- opening ---- */
 
-static int bind_and_listen(int fd, const struct sockaddr *addr, socklen_t addr_len)
+static int set_tcp_options(int fd)
+{
+    int rc = set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, DEFER_ACCEPT_S);
+    /* Accepted sockets inherit it, so CivetWeb need not set it on each. */
+    return rc == 0 ? set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) : rc;
+}
+
+static int bind_network(int fd, const struct config_listen *listen)
 {
     int rc = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    if (rc == 0 && addr->sa_family == AF_INET6)
+    if (rc == 0 && listen->addr.ss_family == AF_INET6)
         rc = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
     if (rc == 0)
-        rc = set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, DEFER_ACCEPT_S);
-    /* Accepted sockets inherit it, so CivetWeb need not set it on each. */
-    if (rc == 0)
-        rc = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    if (rc == 0 && (bind(fd, addr, addr_len) != 0 || listen(fd, BACKLOG) != 0))
+        rc = set_tcp_options(fd);
+    if (rc == 0 && bind(fd, (const struct sockaddr *)&listen->addr, listen->addr_len) != 0)
         rc = -errno;
     return rc;
+}
+
+static int open_own(struct listener *l, const struct config_listen *conf)
+{
+    l->addr = conf->addr;
+    l->sock = socket(conf->addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (l->sock < 0)
+        return -errno;
+    int rc = conf->kind == LISTEN_UNIX ? unix_path_bind(&l->path, l->sock, conf)
+                                       : bind_network(l->sock, conf);
+    if (rc == 0 && listen(l->sock, BACKLOG) != 0)
+        rc = -errno;
+    return rc;
+}
+
+static int open_shared(struct listener *l, int shared)
+{
+    l->shared = true;
+    l->sock = fcntl(shared, F_DUPFD_CLOEXEC, 0);
+    /* Somebody else may accept what poll() has seen. */
+    int flags = l->sock >= 0 ? fcntl(l->sock, F_GETFL) : -1;
+    if (flags < 0 || fcntl(l->sock, F_SETFL, flags | O_NONBLOCK) != 0)
+        return -errno;
+    return 0;
 }
 
 static int watch(const struct listener *l, int fd)
@@ -112,7 +144,7 @@ static int prepare_events(struct listener *l)
     return rc == 0 ? watch(l, l->sock) : rc;
 }
 
-int listener_open(struct listener *l, const struct sockaddr *addr, socklen_t addr_len,
+int listener_open(struct listener *l, const struct config_listen *listen, int shared,
                   size_t room) NO_THREAD_SAFETY_ANALYSIS
 {
     *l = (struct listener){
@@ -121,20 +153,23 @@ int listener_open(struct listener *l, const struct sockaddr *addr, socklen_t add
     l->connections = calloc(room, sizeof *l->connections);
     if (l->connections == NULL)
         return -ENOMEM;
-    l->sock = socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (l->sock < 0)
-        return -errno;
-    int rc = bind_and_listen(l->sock, addr, addr_len);
+    int rc = shared >= 0 ? open_shared(l, shared) : open_own(l, listen);
     if (rc == 0)
         rc = prepare_events(l);
     if (rc < 0)
         return rc;
     socklen_t len = sizeof l->addr;
-    return getsockname(l->sock, (struct sockaddr *)&l->addr, &len) == 0 ? 0 : -errno;
+    if (getsockname(l->sock, (struct sockaddr *)&l->addr, &len) != 0)
+        return -errno;
+    if (l->shared && l->addr.ss_family != AF_UNIX)
+        (void)set_tcp_options(l->sock);
+    return 0;
 }
 
 void listener_done(struct listener *l) NO_THREAD_SAFETY_ANALYSIS
 {
+    if (!l->shared)
+        unix_path_remove(&l->path, &l->addr);
     l->events = close_fd(l->events);
     l->wake = close_fd(l->wake);
     l->sock = close_fd(l->sock);
@@ -237,6 +272,8 @@ static int take_connection(struct listener *l) REQUIRES(l->lock)
     }
     if (fd >= 0)
         note_connection(l, fd);
+    else if (l->refusing && errno == EAGAIN)
+        l->drained = true;
     return fd;
 }
 
@@ -335,7 +372,23 @@ int listener_prove(struct listener *l, const char *path)
 
 /* ---- the end ---- */
 
-void listener_hold(struct listener *l)
+void listener_succeed(struct listener *l, struct listener *old)
+{
+    l->shared = old->shared;
+    l->path = old->path;
+    old->shared = true;
+    old->path = (struct unix_path){0};
+}
+
+static void stop_accepting(struct listener *l)
+{
+    lock(l);
+    l->closed = true;
+    unlock(l);
+    (void)epoll_ctl(l->events, EPOLL_CTL_DEL, l->sock, NULL);
+}
+
+static void refuse_new_handshakes(const struct listener *l)
 {
     /* Drops every segment with SYN and without ACK (byte 13 of the TCP header, RFC 9293 section
      * 3.1). Who is dropped tries again after a second and is then refused, where closing at once
@@ -349,8 +402,31 @@ void listener_hold(struct listener *l)
     (void)setsockopt(l->sock, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
-bool listener_waiting(const struct listener *l)
+void listener_hold(struct listener *l)
 {
+    if (l->shared) {
+        stop_accepting(l);
+    } else if (l->addr.ss_family == AF_UNIX) {
+        unix_path_remove(&l->path, &l->addr);
+        shutdown(l->sock, SHUT_RD);
+        lock(l);
+        l->refusing = true;
+        unlock(l);
+    } else {
+        refuse_new_handshakes(l);
+    }
+}
+
+bool listener_waiting(struct listener *l)
+{
+    if (l->shared)
+        return false;
+    if (l->addr.ss_family == AF_UNIX) {
+        lock(l);
+        bool waiting = !l->drained;
+        unlock(l);
+        return waiting;
+    }
     struct pollfd p = {.fd = l->sock, .events = POLLIN};
     return poll(&p, 1, 0) > 0;
 }
@@ -367,10 +443,9 @@ bool listener_has_unheard(struct listener *l)
 
 void listener_retire(struct listener *l)
 {
-    lock(l);
-    l->closed = true;
-    unlock(l);
-    shutdown(l->sock, SHUT_RDWR);
+    stop_accepting(l);
+    if (!l->shared)
+        shutdown(l->sock, SHUT_RDWR);
     wake_acceptor(l);
 }
 

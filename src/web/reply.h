@@ -20,6 +20,7 @@ struct strbuf;
 struct web_shared {
     atomic_int busy;      /* connections being served */
     atomic_bool draining; /* every answer closes its connection */
+    atomic_uint serve;    /* of enum serve; a reload changes it */
     int keep_limit;       /* no connection is kept while more than this are busy */
     char proof_path[34];  /* "/" and 32 hexadecimal digits that nobody else knows */
 };

@@ -52,6 +52,12 @@ static void answer_sentence(struct answer *ret, int status, struct strbuf *out, 
     strbuf_addc(out, '\n');
 }
 
+static unsigned serving(const struct mg_request_info *info)
+{
+    struct web_shared *shared = info->user_data;
+    return atomic_load_explicit(&shared->serve, memory_order_relaxed);
+}
+
 static int unhealthy_status(const struct view *v)
 {
     return (int)snapshot_config(v->snapshot)->unhealthy_status;
@@ -207,24 +213,31 @@ struct route {
     const char *path;
     route_fn fn;
     enum poller_path noted;
+    unsigned serve; /* the bit of enum serve that it belongs to */
 };
 
-/* NULL: no such path. */
-static const struct route *find_route(const char *path)
-{
-    static const struct route routes[] = {
-        {"/health", route_health, POLLER_PATH_HEALTH},
-        {"/livez", route_livez, POLLER_PATH_LIVEZ},
-        {"/readyz", route_readyz, POLLER_PATH_READYZ},
-        {"/metrics", route_metrics, POLLER_PATH_METRICS},
-    };
-    static const struct route dependency = {"/health/", route_dependency, POLLER_PATH_DEPENDENCY};
+static const struct route routes[] = {
+    {"/health", route_health, POLLER_PATH_HEALTH, SERVE_HEALTH},
+    {"/livez", route_livez, POLLER_PATH_LIVEZ, SERVE_LIVE},
+    {"/readyz", route_readyz, POLLER_PATH_READYZ, SERVE_READY},
+    {"/metrics", route_metrics, POLLER_PATH_METRICS, SERVE_METRICS},
+};
+#define ROUTES (sizeof routes / sizeof *routes)
 
-    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+/* NULL: no such path at an address that answers to `serve`. */
+static const struct route *find_route(const char *path, unsigned serve)
+{
+    static const struct route dependency = {"/health/", route_dependency, POLLER_PATH_DEPENDENCY,
+                                            SERVE_HEALTH};
+    const struct route *found = NULL;
+
+    if (strncmp(path, dependency.path, strlen(dependency.path)) == 0)
+        found = &dependency;
+    for (size_t i = 0; i < ROUTES && found == NULL; i++) {
         if (strcmp(path, routes[i].path) == 0)
-            return &routes[i];
+            found = &routes[i];
     }
-    return strncmp(path, dependency.path, strlen(dependency.path)) == 0 ? &dependency : NULL;
+    return found != NULL && found->serve & serve ? found : NULL;
 }
 
 static void answer_from_board(const struct request *req, route_fn fn, struct strbuf *out,
@@ -243,6 +256,22 @@ static void answer_from_board(const struct request *req, route_fn fn, struct str
     snapshot_unref(snapshot);
 }
 
+/* "no such path: there are /health, /livez and /metrics" */
+static void answer_no_path(struct answer *ret, struct strbuf *out, unsigned serve)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < ROUTES; i++)
+        left += (routes[i].serve & serve) != 0;
+    strbuf_adds(out, left == 1 ? "no such path: there is " : "no such path: there are ");
+    for (size_t i = 0; i < ROUTES; i++) {
+        if (!(routes[i].serve & serve))
+            continue;
+        left--;
+        strbuf_addf(out, "%s%s", routes[i].path, left > 1 ? ", " : left == 1 ? " and " : "");
+    }
+    answer_sentence(ret, 404, out, "");
+}
+
 static void answer_elsewhere(const struct request *req, struct strbuf *out, struct answer *ret)
 {
     const struct web_shared *shared = req->info->user_data;
@@ -252,7 +281,7 @@ static void answer_elsewhere(const struct request *req, struct strbuf *out, stru
         *ret = (struct answer){.status = seen ? 200 : 500, .type = TYPE_TEXT, .uncounted = true};
         return;
     }
-    answer_sentence(ret, 404, out, "no such path: there are /health, /livez, /readyz and /metrics");
+    answer_no_path(ret, out, serving(req->info));
 }
 
 static void note_poller(const struct mg_request_info *info, const struct route *route, int status)
@@ -283,7 +312,7 @@ int routes_begin_request(struct mg_connection *conn)
     bool head = strcmp(info->request_method, "HEAD") == 0;
     bool known = head || strcmp(info->request_method, "GET") == 0;
     bool keep = known && reply_may_keep(info);
-    const struct route *route = known ? find_route(req.path) : NULL;
+    const struct route *route = known ? find_route(req.path, serving(info)) : NULL;
 
     if (!known)
         answer_sentence(&answer, 405, out, "only GET and HEAD are answered here");

@@ -2,7 +2,8 @@
  * The list of contexts is the server's whole state. A reload marks which of them the new
  * configuration wants and starts what is missing; commit and abort then differ only in which of
  * the two kinds they stop. Addresses are compared as they are written: an address that changed
- * its spelling is a new one (and cannot be bound while the old is served).
+ * its spelling is a new one (and cannot be bound while the old is served). One that gets another
+ * number of workers is started anew on the same socket, so nobody finds it closed.
  */
 #include <healthsvc/server.h>
 
@@ -15,9 +16,12 @@
 
 #include <healthsvc/clock.h>
 #include <healthsvc/config.h>
+#include <healthsvc/log.h>
 #include <healthsvc/stats.h>
+#include <healthsvc/strbuf.h>
 
 #include "web/context.h"
+#include "web/passed.h"
 
 /* Before clients are refused, those whose connection has begun get this long to be answered: as
  * long as there is traffic, but idle connections are not waited for longer than SETTLE_IDLE_MS,
@@ -35,18 +39,20 @@
 struct entry {
     struct entry *next;
     struct web_context *context;
-    bool wanted; /* by the configuration that was prepared last */
-    bool fresh;  /* started by that preparation */
+    int passed;                         /* the socket that systemd passed; -1: one of our own */
+    const struct config_listen *wanted; /* by the configuration that is being prepared, or NULL */
+    bool replaced;                      /* wanted, but by an entry of its own */
+    bool fresh;                         /* started by that preparation */
+    struct entry *replaces;             /* then: the one whose socket it was started on, or NULL */
 };
 
 struct server {
     struct entry *entries;
-    int64_t workers; /* for each address; only a restart changes it */
 };
 
 static bool is_unwanted(const struct entry *e)
 {
-    return !e->wanted;
+    return e->wanted == NULL || e->replaced;
 }
 
 static bool is_fresh(const struct entry *e)
@@ -122,34 +128,38 @@ static void count_workers(const struct server *server)
 {
     int64_t sum = 0;
     for (const struct entry *e = server->entries; e != NULL; e = e->next)
-        sum += server->workers;
+        sum += web_context_workers(e->context);
     atomic_store(&stats.workers, sum);
 }
 
-/* Marks the entry that serves this address already; an address written twice (port 0) needs two. */
-static bool mark_wanted(struct server *server, const char *address)
+/* The entry that serves it already; an address written twice (port 0) needs two. */
+static struct entry *find_entry(const struct server *server, const struct config_listen *listen,
+                                int passed)
 {
     for (struct entry *e = server->entries; e != NULL; e = e->next) {
-        if (!e->wanted && strcmp(web_context_address(e->context), address) == 0) {
-            e->wanted = true;
-            return true;
-        }
+        if (e->wanted == NULL && e->passed == passed &&
+            (passed >= 0 || web_context_is_at(e->context, listen)))
+            return e;
     }
-    return false;
+    return NULL;
 }
 
-static int add_entry(struct server *server, const struct config_listen *listen, struct strbuf *why)
+static int add_entry(struct server *server, const struct config_listen *listen, int passed,
+                     struct entry *replaces, struct strbuf *why)
 {
     struct entry *e = calloc(1, sizeof *e);
+    int shared = replaces != NULL ? web_context_socket(replaces->context) : passed;
     if (e == NULL)
         return -ENOMEM;
-    int rc = web_context_start(listen, server->workers, &e->context, why);
+    int rc = web_context_start(listen, shared, &e->context, why);
     if (rc < 0) {
         free(e);
         return rc;
     }
-    e->wanted = true;
+    e->passed = passed;
+    e->wanted = listen;
     e->fresh = true;
+    e->replaces = replaces;
     struct entry **end = &server->entries;
     while (*end != NULL)
         end = &(*end)->next;
@@ -157,15 +167,75 @@ static int add_entry(struct server *server, const struct config_listen *listen, 
     return 0;
 }
 
+static int want(struct server *server, const struct config_listen *listen, int passed,
+                struct strbuf *why)
+{
+    struct entry *e = find_entry(server, listen, passed);
+    if (e == NULL)
+        return add_entry(server, listen, passed, NULL, why);
+    e->wanted = listen;
+    int rc = web_context_try(e->context, listen, why);
+    if (rc < 0 || web_context_workers(e->context) == listen->workers)
+        return rc;
+    e->replaced = true;
+    return add_entry(server, listen, passed, e, why);
+}
+
+static bool is_named(const struct config *config, const struct passed *p)
+{
+    for (size_t i = 0; i < config->listen_count; i++) {
+        const char *name = config->listen[i].passed_name;
+        if (name != NULL && strcmp(name, p->name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* True if that socket is one of those that `listen` means. */
+static bool means(const struct config *config, const struct config_listen *listen,
+                  const struct passed *p)
+{
+    if (listen->kind != LISTEN_PASSED)
+        return false;
+    return listen->passed_name != NULL ? strcmp(listen->passed_name, p->name) == 0
+                                       : !is_named(config, p);
+}
+
+static int want_passed(struct server *server, const struct config *config,
+                       const struct config_listen *listen, struct strbuf *why)
+{
+    const struct passed *p;
+    size_t found = 0;
+    for (size_t i = 0; (p = passed_at(i)) != NULL; i++) {
+        if (!means(config, listen, p))
+            continue;
+        found++;
+        if (!p->fit) {
+            strbuf_addf(why,
+                        "cannot serve %s: descriptor %d (%s) is not a listening stream socket of "
+                        "TCP or Unix",
+                        listen->text, p->fd, p->name);
+            return -EINVAL;
+        }
+        int rc = want(server, listen, p->fd, why);
+        if (rc < 0)
+            return rc;
+    }
+    if (found > 0)
+        return 0;
+    strbuf_addf(why, "cannot serve %s: systemd has passed no %s", listen->text,
+                passed_at(0) == NULL ? "socket" : "such socket");
+    for (size_t i = 0; (p = passed_at(i)) != NULL; i++)
+        strbuf_addf(why, "%s%s", i > 0 ? ", " : ", but ", p->name);
+    return -ENOENT;
+}
+
 int server_prepare(struct server *server, const struct config *config, struct strbuf *why)
 {
-    for (struct entry *e = server->entries; e != NULL; e = e->next) {
-        e->wanted = false;
-        e->fresh = false;
-    }
     for (size_t i = 0; i < config->listen_count; i++) {
         const struct config_listen *listen = &config->listen[i];
-        int rc = mark_wanted(server, listen->text) ? 0 : add_entry(server, listen, why);
+        int rc = listen->kind == LISTEN_PASSED ? want_passed(server, config, listen, why)
+                                               : want(server, listen, -1, why);
         if (rc < 0) {
             server_abort(server);
             return rc;
@@ -177,21 +247,47 @@ int server_prepare(struct server *server, const struct config *config, struct st
 static void forget_preparation(struct server *server)
 {
     for (struct entry *e = server->entries; e != NULL; e = e->next) {
-        e->wanted = true;
+        e->wanted = NULL;
+        e->replaced = false;
         e->fresh = false;
+        e->replaces = NULL;
     }
     count_workers(server);
 }
 
+/* Clients of such a socket would wait for ever. */
+static void warn_of_unserved(const struct server *server)
+{
+    const struct passed *p;
+    for (size_t i = 0; (p = passed_at(i)) != NULL; i++) {
+        const struct entry *e = server->entries;
+        while (e != NULL && e->passed != p->fd)
+            e = e->next;
+        if (e == NULL)
+            log_warning("the socket %s (descriptor %d) that systemd has passed is not served: no "
+                        "'listen' names it",
+                        p->name, p->fd);
+    }
+}
+
 void server_commit(struct server *server)
 {
+    for (struct entry *e = server->entries; e != NULL; e = e->next) {
+        if (e->replaces != NULL)
+            web_context_succeed(e->context, e->replaces->context);
+        if (e->wanted != NULL)
+            web_context_keep(e->context, e->wanted);
+    }
     stop_entries(take_out(server, is_unwanted));
     forget_preparation(server);
+    warn_of_unserved(server);
 }
 
 void server_abort(struct server *server)
 {
     stop_entries(take_out(server, is_fresh));
+    for (struct entry *e = server->entries; e != NULL; e = e->next)
+        web_context_undo(e->context);
     forget_preparation(server);
 }
 
@@ -200,21 +296,29 @@ int server_start(const struct config *config, struct server **ret_server, struct
     struct server *server = calloc(1, sizeof *server);
     if (server == NULL)
         return -ENOMEM;
-    server->workers = config->workers;
     mg_init_library(0); /* returns the features initialised: none */
     int rc = server_prepare(server, config, why);
     if (rc < 0) {
         server_stop(server);
         return rc;
     }
-    forget_preparation(server);
+    server_commit(server);
     *ret_server = server;
     return 0;
 }
 
-size_t server_descriptors(const struct config *config, int64_t workers)
+size_t server_descriptors(const struct config *config)
 {
-    return config->listen_count * web_context_descriptors(workers) + PASSING_DESCRIPTORS;
+    const struct passed *p;
+    size_t sum = PASSING_DESCRIPTORS;
+    for (size_t i = 0; i < config->listen_count; i++) {
+        const struct config_listen *listen = &config->listen[i];
+        size_t each = web_context_descriptors(listen->workers);
+        sum += listen->kind != LISTEN_PASSED ? each : 0;
+        for (size_t k = 0; (p = passed_at(k)) != NULL; k++)
+            sum += means(config, listen, p) ? each + 1 : 0;
+    }
+    return sum;
 }
 
 struct server *server_stop(struct server *server)

@@ -7,6 +7,10 @@
 Nothing here sleeps to let something happen: wait_for() polls until it has, with a bound that
 HEALTHSVC_TEST_SCALE stretches on slow builds.
 """
+import shutil
+import socket
+import tempfile
+
 import pytest
 
 import daemon
@@ -38,6 +42,31 @@ def healthsvc(tmp_path):
         except AssertionError as fault:
             faults.append(str(fault))
     assert not faults, "\n".join(faults)
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def folder():
+    """One with a path that is short enough for a Unix socket in it."""
+    path = tempfile.mkdtemp(prefix="hs-")
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(params=["ipv4", "unix",
+                        pytest.param("ipv6", marks=pytest.mark.skipif(
+                            not has_ipv6(), reason="no IPv6 on loopback"))])
+def address(request, folder):
+    """An address to listen on, of each kind in turn."""
+    return {"ipv4": "127.0.0.1:0", "ipv6": "[::1]:0", "unix": f"unix:{folder}/s"}[request.param]
 
 
 @pytest.fixture

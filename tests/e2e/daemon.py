@@ -12,7 +12,7 @@ from waiting import SCALE, wait_for
 BINARY = os.environ.get("HEALTHSVC_BIN") or os.path.abspath("healthsvc")
 SANITIZER_REPORT = re.compile(
     r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion .* failed")
-LISTENING = re.compile(r"listening on (\S+):(\d+)(?=\s|$)", re.MULTILINE)
+LISTENING = re.compile(r"listening on (\S+)(?=\s|$)", re.MULTILINE)
 RELOAD_ENDED = re.compile(r"reloaded: .*|.*keeping the running configuration.*")
 
 Answer = collections.namedtuple("Answer", "status headers body")
@@ -29,6 +29,34 @@ def environment(more):
     env = {k: v for k, v in os.environ.items() if k not in ("NOTIFY_SOCKET", "JOURNAL_STREAM")}
     env.update(more or {})
     return env
+
+
+class Connection(http.client.HTTPConnection):
+    """HTTP to an address as the daemon logs it."""
+
+    def __init__(self, address, timeout):
+        super().__init__("127.0.0.1", timeout=timeout)
+        self._address = address
+
+    def connect(self):
+        self.sock = connect_to(self._address, self.timeout)
+
+
+def connect_to(address, timeout):
+    """A socket connected to "127.0.0.1:PORT", "[::1]:PORT" or "unix:PATH"; to every address: to
+    127.0.0.1."""
+    if address.startswith("unix:"):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(timeout)
+        try:
+            sock.connect(address[len("unix:"):])
+        except OSError:
+            sock.close()
+            raise
+        return sock
+    host, _, port = address.rpartition(":")
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "127.0.0.1"}.get(host, host.strip("[]"))
+    return socket.create_connection((host, int(port)), timeout=timeout)
 
 
 class Daemon:
@@ -64,14 +92,19 @@ class Daemon:
             raise AssertionError(f"{fault}; the log:\n{self.log_text()}") from None
 
     def wait_listening(self):
-        wait_for(lambda: len(self.ports) >= self._listens or self.process.poll() is not None, 10,
+        wait_for(lambda: len(self.addresses) >= self._listens or self.process.poll() is not None, 10,
                  "the listening socket")
         assert self.process.poll() is None, f"did not start:\n{self.log_text()}"
 
     @property
+    def addresses(self):
+        """Every address ever listened on, in the order of the log."""
+        return LISTENING.findall(self.log_text())
+
+    @property
     def ports(self):
-        """Every port ever listened on, in the order of the log."""
-        return [int(port) for _, port in LISTENING.findall(self.log_text())]
+        """The ports of those that have one."""
+        return [int(a.rpartition(":")[2]) for a in self.addresses if not a.startswith("unix:")]
 
     @property
     def port(self):
@@ -83,10 +116,14 @@ class Daemon:
 
     # Asking it.
 
-    def get(self, path, headers=None, method="GET", port=None, timeout=10.0):
+    def connect(self, address=None, timeout=10.0):
+        """A new connection to an address, to the first one if none is given."""
+        return connect_to(address or self.addresses[0], timeout * SCALE)
+
+    def get(self, path, headers=None, method="GET", port=None, timeout=10.0, address=None):
         """One request on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", port or self.port,
-                                                timeout=timeout * SCALE)
+        address = f"127.0.0.1:{port}" if port else address or self.addresses[0]
+        connection = Connection(address, timeout * SCALE)
         try:
             connection.request(method, path, headers=headers or {})
             reply = connection.getresponse()
@@ -124,9 +161,12 @@ class Daemon:
 
     def raw(self, sent, timeout=10.0):
         """Sends bytes on a new connection; everything that came until the other side closed."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout * SCALE) as sock:
-            sock.sendall(sent)
+        with self.connect(timeout=timeout) as sock:
             received = b""
+            try:
+                sock.sendall(sent)
+            except BrokenPipeError:
+                pass  # a Unix socket tells at once that enough has been read; TCP does later
             while True:
                 try:
                     piece = sock.recv(65536)
@@ -176,5 +216,8 @@ class Daemon:
 
 def count_listens(conf_text):
     """How many addresses a configuration text listens on."""
-    found = re.search(r"\blisten\s*=\s*(\[(?:[^]\"]|\"[^\"]*\")*\]|\"[^\"]*\")", conf_text)
-    return len(re.findall(r'"[^"]*"', found.group(1))) if found else 1
+    found = re.search(r"\blisten\s*=\s*(\[(?:[^]\"]|\"[^\"]*\")*\]|\([^)]*\)|\{[^}]*\}|\"[^\"]*\")", conf_text)
+    if not found:
+        return 1
+    strings, groups = re.subn(r"\{[^}]*\}", "", found.group(1))
+    return groups + len(re.findall(r'"[^"]*"', strings))

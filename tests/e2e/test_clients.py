@@ -9,6 +9,7 @@ import time
 import pytest
 
 import daemon
+from conftest import has_ipv6
 from waiting import SCALE, wait_for
 
 CONF = 'name = "trips"; listen = %s; workers = %d;'
@@ -18,12 +19,8 @@ LAST_REQUEST = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 PROMPT = 1.5 * SCALE
 
 
-def connect(svc, port=None):
-    return socket.create_connection(("127.0.0.1", port or svc.port), timeout=10 * SCALE)
-
-
-def one_address(workers):
-    return CONF % ('"127.0.0.1:0"', workers)
+def one_address(workers, address="127.0.0.1:0"):
+    return CONF % (f'"{address}"', workers)
 
 
 def listening(*addresses):
@@ -61,12 +58,12 @@ def time_of_an_answer(svc):
     return time.monotonic() - start
 
 
-def test_idle_clients_do_not_keep_others_waiting(healthsvc):
-    svc = healthsvc(one_address(16))
+def test_idle_clients_do_not_keep_others_waiting(healthsvc, address):
+    svc = healthsvc(one_address(16, address))
     idle, kept = [], 0
     for _ in range(100):
         start = time.monotonic()
-        sock = connect(svc)
+        sock = svc.connect()
         sock.sendall(REQUEST)
         answer = read_answer(sock)
         assert time.monotonic() - start < PROMPT
@@ -81,15 +78,15 @@ def test_idle_clients_do_not_keep_others_waiting(healthsvc):
     wait_for(lambda: svc.metric("healthsvc_http_workers_busy") == 1, what="free workers")
 
 
-def test_a_kept_connection_is_let_go_when_workers_are_short(healthsvc):
+def test_a_kept_connection_is_let_go_when_workers_are_short(healthsvc, address):
     """A client that goes on asking is told to close as soon as only the reserve is free."""
-    svc = healthsvc(one_address(4))
-    first = connect(svc)
+    svc = healthsvc(one_address(4, address))
+    first = svc.connect()
     first.sendall(REQUEST)
     assert b"keep-alive" in read_answer(first)
     held = []
     for _ in range(3):  # half requests, to hold all other workers
-        sock = connect(svc)
+        sock = svc.connect()
         sock.sendall(b"GET /health HTTP/1.1\r\n")
         held.append(sock)
     answer = b""
@@ -103,13 +100,23 @@ def test_a_kept_connection_is_let_go_when_workers_are_short(healthsvc):
 
 def test_silent_clients_occupy_no_worker(healthsvc):
     svc = healthsvc(one_address(2))
-    silent = [connect(svc) for _ in range(30)]
+    silent = [svc.connect() for _ in range(30)]
     for _ in range(5):
         assert time_of_an_answer(svc) < PROMPT
     # The worker of the answer before may yet have to hang up.
     wait_for(lambda: svc.metric("healthsvc_http_workers_busy") == 1)
     silent[7].sendall(LAST_REQUEST)
     assert read_answer(silent[7]).startswith(b"HTTP/1.1 200 ")
+    close_all(silent)
+
+
+def test_silent_clients_of_a_unix_socket_hold_workers_only_for_a_time(healthsvc, folder):
+    """The kernel cannot hold them back there; a request timeout (2 s) after they came, they go."""
+    svc = healthsvc(one_address(2, f"unix:{folder}/s"))
+    silent = [svc.connect() for _ in range(4)]
+    assert svc.get("/health", timeout=20).status == 200
+    for sock in silent:
+        assert sock.recv(100) == b""
     close_all(silent)
 
 
@@ -131,7 +138,7 @@ def run_dribblers(svc, count, opening, piece):
     stop, times = threading.Event(), []
 
     def one():
-        with connect(svc) as sock:
+        with svc.connect() as sock:
             sock.sendall(opening)
             times.append(dribble(sock, piece, stop))
     threads = [threading.Thread(target=one) for _ in range(count)]
@@ -140,8 +147,8 @@ def run_dribblers(svc, count, opening, piece):
     return threads, times, stop
 
 
-def test_who_dribbles_a_header_is_cut(healthsvc):
-    svc = healthsvc(one_address(4))
+def test_who_dribbles_a_header_is_cut(healthsvc, address):
+    svc = healthsvc(one_address(4, address))
     threads, times, stop = run_dribblers(svc, 3, b"GET /health HTTP/1.1\r\nX: ", b"x")
     try:
         assert time_of_an_answer(svc) < PROMPT
@@ -155,8 +162,8 @@ def test_who_dribbles_a_header_is_cut(healthsvc):
     assert time_of_an_answer(svc) < PROMPT
 
 
-def test_more_dribblers_than_workers_hold_them_only_for_a_time(healthsvc):
-    svc = healthsvc(one_address(2))
+def test_more_dribblers_than_workers_hold_them_only_for_a_time(healthsvc, address):
+    svc = healthsvc(one_address(2, address))
     threads, _, stop = run_dribblers(svc, 4, b"GET /health HTTP/1.1\r\nX: ", b"x")
     try:
         assert svc.get("/health", timeout=30).status == 200
@@ -166,8 +173,8 @@ def test_more_dribblers_than_workers_hold_them_only_for_a_time(healthsvc):
             thread.join()
 
 
-def test_who_dribbles_a_body_is_not_waited_for(healthsvc):
-    svc = healthsvc(one_address(2))
+def test_who_dribbles_a_body_is_not_waited_for(healthsvc, address):
+    svc = healthsvc(one_address(2, address))
     opening = b"POST /health HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
     threads, times, stop = run_dribblers(svc, 8, opening, b"x")
     try:
@@ -180,10 +187,10 @@ def test_who_dribbles_a_body_is_not_waited_for(healthsvc):
         stop.set()
 
 
-def test_who_does_not_read_is_cut(healthsvc):
+def test_who_does_not_read_is_cut(healthsvc, address):
     """Pipelined requests fill both sockets' buffers; then the write has its timeout."""
-    svc = healthsvc(one_address(2))
-    with connect(svc) as sock:
+    svc = healthsvc(one_address(2, address))
+    with svc.connect() as sock:
         sock.setblocking(False)
         end = time.monotonic() + 20 * SCALE
         try:
@@ -197,15 +204,6 @@ def test_who_does_not_read_is_cut(healthsvc):
             pass
         assert time.monotonic() < end
     assert time_of_an_answer(svc) < PROMPT
-
-
-def has_ipv6():
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-        return True
-    except OSError:
-        return False
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on loopback")
@@ -260,8 +258,8 @@ class Load:
         while True:
             try:
                 if sock is None:
-                    sock, used = connect(svc), False
-            except ConnectionRefusedError:
+                    sock, used = svc.connect(), False
+            except (ConnectionRefusedError, FileNotFoundError):
                 with self._lock:
                     self.refused += 1
                 return
@@ -296,8 +294,8 @@ class Load:
             thread.join()
 
 
-def test_stopping_during_load_breaks_no_answer(healthsvc):
-    svc = healthsvc(one_address(8))
+def test_stopping_during_load_breaks_no_answer(healthsvc, address):
+    svc = healthsvc(one_address(8, address))
     load = Load(svc, 6)
     wait_for(lambda: load.complete > 300, what="load")
     assert svc.stop() == 0
@@ -306,9 +304,9 @@ def test_stopping_during_load_breaks_no_answer(healthsvc):
     assert load.refused == 6
 
 
-def test_stopping_does_not_wait_for_idle_clients(healthsvc):
-    svc = healthsvc(one_address(16))
-    idle = [connect(svc) for _ in range(24)]
+def test_stopping_does_not_wait_for_idle_clients(healthsvc, address):
+    svc = healthsvc(one_address(64, address))
+    idle = [svc.connect() for _ in range(24)]
     for sock in idle[:12]:
         sock.sendall(REQUEST)
         assert b"keep-alive" in read_answer(sock)
@@ -353,7 +351,7 @@ def test_addresses_that_come_and_go_leave_nothing(healthsvc):
 
 def test_an_idle_client_of_the_address_that_stays_notices_nothing(healthsvc):
     svc = healthsvc(listening("127.0.0.1:0"))
-    with connect(svc) as sock:
+    with svc.connect() as sock:
         sock.sendall(REQUEST)
         assert b"keep-alive" in read_answer(sock)
         svc.reload(listening("127.0.0.1:0", "127.0.0.2:0"))

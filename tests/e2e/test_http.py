@@ -11,7 +11,7 @@ from waiting import SCALE
 
 CONF = """
 name = "gateway";
-listen = "127.0.0.1:0";
+listen = "%s";
 unhealthy_status = 503;
 defaults = { period = "500ms"; timeout = "400ms"; };
 dependencies = (
@@ -26,9 +26,9 @@ METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @pytest.fixture
-def svc(healthsvc, peers):
+def svc(healthsvc, peers, address):
     """A gateway with trips up and airports refusing: 503 on /health."""
-    svc = healthsvc(CONF % (peers.http().url(), peers.refused().url()))
+    svc = healthsvc(CONF % (address, peers.http().url(), peers.refused().url()))
     svc.wait_health("trips status: OK\nairports status: Error. connection refused")
     return svc
 
@@ -249,7 +249,7 @@ def test_a_doubtful_request_closes_the_connection(svc, sent, expected):
     get("Host: x", "X: " + "x" * 15000),
 ], ids=["plain", "asked", "asked in capitals", "1.0", "404", "json", "63 headers", "long"])
 def test_a_plain_request_keeps_the_connection(svc, sent):
-    with socket.create_connection(("127.0.0.1", svc.port), timeout=10 * SCALE) as sock:
+    with svc.connect() as sock:
         reader = sock.makefile("rb")
         for _ in range(3):
             sock.sendall(sent)
@@ -272,9 +272,11 @@ def read_head(reader):
 
 
 def test_the_absolute_form_is_understood(svc):
+    """With the port that it came in by; of a Unix socket CivetWeb knows none, and closes."""
+    port = svc.ports[0] if svc.ports else 80
     raw = svc.raw(get("Host: other", "Connection: close",
-                      target=f"http://whatever.example:{svc.port}/livez"))
-    assert codes(raw) == [200]
+                      target=f"http://whatever.example:{port}/livez"))
+    assert codes(raw) == ([200] if svc.ports else [])
 
 
 @pytest.mark.parametrize("sent", [b"GET /health HTTP/1.1\r\nHost", b"GET /health HT", b"G"])
@@ -285,7 +287,7 @@ def test_half_a_request_then_silence(svc, sent):
 
 
 def test_half_a_request_then_the_end(svc):
-    with socket.create_connection(("127.0.0.1", svc.port), timeout=10 * SCALE) as sock:
+    with svc.connect() as sock:
         sock.sendall(b"GET /health HTTP/1.1\r\nHost")
         sock.shutdown(socket.SHUT_WR)
         assert codes(b"".join(iter(lambda: sock.recv(4096), b""))) == [400]
@@ -293,8 +295,9 @@ def test_half_a_request_then_the_end(svc):
 
 def test_a_request_byte_by_byte(svc):
     request = get("Host: x", "Connection: close")
-    with socket.create_connection(("127.0.0.1", svc.port), timeout=10 * SCALE) as sock:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with svc.connect() as sock:
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for i in range(len(request)):
             sock.sendall(request[i:i + 1])
         assert codes(b"".join(iter(lambda: sock.recv(4096), b""))) == [200]
@@ -307,7 +310,7 @@ def test_pipelining(svc):
 
 
 def test_an_idle_connection_is_closed_after_five_seconds(svc):
-    with socket.create_connection(("127.0.0.1", svc.port), timeout=20 * SCALE) as sock:
+    with svc.connect(timeout=20) as sock:
         sock.sendall(get("Host: x"))
         answered = sock.recv(4096)
         assert b"keep-alive" in answered

@@ -22,6 +22,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdatomic.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,7 +31,7 @@
 #define GET_HEALTH "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 
 static struct config_listen listens[MAX_LISTENS];
-static char addresses[MAX_LISTENS][32];
+static char addresses[MAX_LISTENS][100];
 static struct server *server;
 static struct strbuf why;
 static char reply[REPLY_BYTES];
@@ -50,15 +51,35 @@ static inline void sleep_tick(void)
     nanosleep(&tick, NULL);
 }
 
+/* An address as a configuration would have it; `text` is borrowed. */
+static inline struct config_listen listen_on(char *text, int64_t workers)
+{
+    struct config_listen listen = {
+        .text = text,
+        .workers = workers,
+        .serve = SERVE_ALL,
+        .mode = 0660,
+        .group = (gid_t)-1,
+    };
+    if (strncmp(text, "unix:", 5) == 0) {
+        struct sockaddr_un *un = (struct sockaddr_un *)&listen.addr;
+        listen.kind = LISTEN_UNIX;
+        listen.addr_len = sizeof *un;
+        un->sun_family = AF_UNIX;
+        memcpy(un->sun_path, text + 5, strnlen(text + 5, sizeof un->sun_path - 1));
+    } else if (units_parse_address(text, 0, &listen.addr, &listen.addr_len) != 0) {
+        abort();
+    }
+    return listen;
+}
+
 /* Configures the addresses (NULL ends them). */
 static inline void configure(int64_t workers, const char *const *texts)
 {
     size_t count = 0;
     for (; texts[count] != NULL; count++) {
         snprintf(addresses[count], sizeof addresses[count], "%s", texts[count]);
-        listens[count].text = addresses[count];
-        if (units_parse_address(texts[count], 0, &listens[count].addr, &listens[count].addr_len))
-            abort();
+        listens[count] = listen_on(addresses[count], workers);
     }
     fixture_config.listen = listens;
     fixture_config.listen_count = count;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <healthsvc/keys.h>
@@ -138,13 +139,22 @@ TEST(top_level_faults)
 
 #define LISTEN_FORM \
     "must be a numeric address and a port, like \"127.0.0.1:8000\" or \"[::1]:8000\""
+#define LISTEN_PATH \
+    "must be \"unix:\" and an absolute path, like \"unix:/run/healthsvc/health.sock\""
+#define LISTEN_NAME "must be \"systemd:\" and a FileDescriptorName=: printable ASCII without ':'"
+#define LISTEN_GROUP(settings) "listen = { address = \"unix:/run/x\";\n" settings " };"
+#define TEN "0123456789"
 #define LISTEN_TLS \
     "TLS on the listener is not in this build's CivetWeb; put HAProxy or nginx in front"
 
 TEST(address_faults)
 {
     static const struct fault_case cases[] = {
-        {"listen = 8000;", "1: 'listen' is 8000, must be a string or a list of strings"},
+        {"listen = 8000;",
+         "1: 'listen' must be a string, a group { address = ...; }, or a list of them"},
+        {"listen = ( \"127.0.0.1:0\",\n( ),\n7 );",
+         "2: 'listen' must be a string, a group { address = ...; }, or a list of them\n"
+         "3: 'listen' must be a string, a group { address = ...; }, or a list of them"},
         {"listen = \"\";", "1: 'listen' is empty"},
         {"listen = [ ];", "1: 'listen' names no address"},
         {"listen = \"8000\";", "1: 'listen' is \"8000\": " LISTEN_FORM},
@@ -159,11 +169,49 @@ TEST(address_faults)
          "1: 'listen' is \"https://127.0.0.1:1\": " LISTEN_TLS},
         {"listen = \"127.0.0.1:8443s\";", "1: 'listen' is \"127.0.0.1:8443s\": " LISTEN_TLS},
         {"listen = \"8443s\";", "1: 'listen' is \"8443s\": " LISTEN_TLS},
-        {"listen = \"unix:/run/x\";",
-         "1: 'listen' is \"unix:/run/x\": unix sockets are not in this build"},
-        {"listen = \"/run/x\";", "1: 'listen' is \"/run/x\": unix sockets are not in this build"},
-        {"listen = \"systemd\";",
-         "1: 'listen' is \"systemd\": socket activation is not in this build"},
+        {"listen = \"/run/x\";",
+         "1: 'listen' is \"/run/x\": a Unix socket is written \"unix:/path/of/socket\""},
+        {"listen = \"unix:\";", "1: 'listen' is \"unix:\": " LISTEN_PATH},
+        {"listen = \"unix:x.sock\";", "1: 'listen' is \"unix:x.sock\": " LISTEN_PATH},
+        {"listen = \"unix:/run/\";", "1: 'listen' is \"unix:/run/\": " LISTEN_PATH},
+        {"listen = \"unix:@x\";", "1: 'listen' is \"unix:@x\": an abstract name is open to every "
+                                  "local user; give a path, \"unix:/path/of/socket\""},
+        {"listen = \"unix:/" TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "0123456\";",
+         "1: 'listen' is \"unix:/" TEN TEN TEN TEN TEN
+         "0...\": the path of a Unix socket is 107 bytes long at most"},
+        {"listen = \"fd:3\";", "1: 'listen' is \"fd:3\": sockets that systemd passes are written "
+                               "\"systemd\" or \"systemd:NAME\""},
+        {"listen = \"systemd:\";", "1: 'listen' is \"systemd:\": " LISTEN_NAME},
+        {"listen = \"systemd:a:b\";", "1: 'listen' is \"systemd:a:b\": " LISTEN_NAME},
+        {"listen = \"systemd:a b\";", "1: 'listen' is \"systemd:a b\": " LISTEN_NAME},
+        {"listen = [ \"unix:/a\", \"systemd\", \"systemd:a\",\n\"systemd:a\",\n\"unix:/a\",\n"
+         "\"systemd\" ];",
+         "2: 'listen' is \"systemd:a\": this address is listed twice\n"
+         "3: 'listen' is \"unix:/a\": this address is listed twice\n"
+         "4: 'listen' is \"systemd\": this address is listed twice"},
+        {"listen = { };", "1: 'address' is missing"},
+        {"listen = { address = \"\"; };", "1: 'address' is empty"},
+        {"listen = (\n{ address = \"x\"; } );", "2: 'address' is \"x\": " LISTEN_FORM},
+        {LISTEN_GROUP("mod = \"0600\";"), "2: unknown setting 'mod', did you mean 'mode'?"},
+        {LISTEN_GROUP("mode = 600;"), "2: 'mode' is 600, must be a string of 3 .. 4 bytes"},
+        {LISTEN_GROUP("mode = \"0668\";"),
+         "2: 'mode' must be an octal one, \"000\" .. \"0777\", like \"0660\""},
+        {LISTEN_GROUP("mode = \"2660\";"),
+         "2: 'mode' must be an octal one, \"000\" .. \"0777\", like \"0660\""},
+        {LISTEN_GROUP("mode = \"+660\";"),
+         "2: 'mode' must be an octal one, \"000\" .. \"0777\", like \"0660\""},
+        {LISTEN_GROUP("group = \"no such group\";"), "2: 'group' is none that this machine knows"},
+        {LISTEN_GROUP("workers = 0;"), "2: 'workers' is 0, must be 1 .. 1024"},
+        {LISTEN_GROUP("serve = 5;"), "2: 'serve' is 5, must be a string or a list of strings"},
+        {LISTEN_GROUP("serve = [ ];"), "2: 'serve' names nothing"},
+        {LISTEN_GROUP("serve = [ \"health\",\n\"metric\",\n\"everything\" ];"),
+         "3: 'serve' is \"metric\": did you mean \"metrics\"?\n"
+         "4: 'serve' is \"everything\": must be of health, ready, live and metrics"},
+        {"listen = ( { address = \"127.0.0.1:1\"; mode = \"0660\"; },\n"
+         "{ address = \"systemd\"; group = \"0\"; } );",
+         "1: 'mode' has no use but with a Unix socket\n"
+         "2: 'group' has no use with a socket that systemd passes: see SocketMode= and "
+         "SocketGroup= there"},
         {"listen = [ \"127.0.0.1:0\", \"127.0.0.1:1\",\n\"[::1]:1\",\n\"127.0.0.1:1\",\n"
          "\"[0::1]:1\", \"x\", \"127.0.0.1:0\" ];",
          "3: 'listen' is \"127.0.0.1:1\": this address is listed twice\n"
@@ -635,6 +683,40 @@ TEST(reads_the_top_level)
     config = load_good("listen = \"0.0.0.0:80\"; nameservers = \"[::1]:5353\";");
     EXPECT_STR(config->listen[0].text, "0.0.0.0:80");
     EXPECT_STR(config->nameservers, "[::1]:5353");
+    config_unref(config);
+    config = load_good("workers = 5; listen = ( \"unix:/run/a\", { address = \"[::1]:0\"; },\n"
+                       "{ address = \"unix:/run/b\"; serve = [ \"live\", \"health\" ];\n"
+                       "  workers = 8; mode = \"606\"; group = \"0\"; },\n"
+                       "{ address = \"systemd:web\"; serve = \"metrics\"; }, \"systemd\" );");
+    if (EXPECT_INT(config->listen_count, 5)) {
+        const struct config_listen *l = config->listen;
+        EXPECT_INT(l[0].kind, LISTEN_UNIX);
+        EXPECT_STR(((const struct sockaddr_un *)&l[0].addr)->sun_path, "/run/a");
+        EXPECT_INT(l[0].mode, 0660);
+        EXPECT_INT(l[0].group, (gid_t)-1);
+        EXPECT_INT(l[0].serve, SERVE_ALL);
+        EXPECT_INT(l[0].workers, 5);
+        EXPECT_INT(l[1].kind, LISTEN_NETWORK);
+        EXPECT_INT(l[1].workers, 5);
+        EXPECT_STR(l[2].text, "unix:/run/b");
+        EXPECT_INT(l[2].mode, 0606);
+        EXPECT_INT(l[2].group, 0);
+        EXPECT_INT(l[2].serve, SERVE_HEALTH | SERVE_LIVE);
+        EXPECT_INT(l[2].workers, 8);
+        EXPECT_INT(l[3].kind, LISTEN_PASSED);
+        EXPECT_STR(l[3].passed_name, "web");
+        EXPECT_INT(l[3].serve, SERVE_METRICS);
+        EXPECT_INT(l[4].kind, LISTEN_PASSED);
+        EXPECT_STR(l[4].passed_name, NULL);
+    }
+    config_unref(config);
+    config = load_good("listen = { address = \"127.0.0.1:1\"; workers = 2; };");
+    EXPECT_INT(config->listen_count, 1);
+    EXPECT_INT(config->listen[0].workers, 2);
+    config_unref(config);
+    /* The longest path. */
+    config = load_good("listen = \"unix:/" TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "012345\";");
+    EXPECT_INT(config->listen[0].addr_len, sizeof(struct sockaddr_un));
     config_unref(config);
     config = load_good("nameservers = [ ];");
     EXPECT_STR(config->nameservers, NULL);
@@ -1229,28 +1311,14 @@ TEST(compares_targets)
     strbuf_done(&names);
 }
 
-TEST(knows_what_needs_a_restart)
-{
-    struct strbuf names;
-    struct config *a = load_good("workers = 4; name = \"x\";");
-    struct config *b = load_good("workers = 4; name = \"y\"; unhealthy_status = 503;");
-    struct config *c = load_good("workers = 5;");
-    strbuf_init(&names, 1000);
-    EXPECT(!config_needs_restart(a, b, &names));
-    EXPECT_STR(names.data, "");
-    EXPECT(config_needs_restart(a, c, &names));
-    EXPECT_STR(names.data, "workers");
-    config_unref(a);
-    config_unref(b);
-    config_unref(c);
-    strbuf_done(&names);
-}
-
 TEST(describes_every_setting)
 {
     static const char *const parts[] = {
         "[top level]\nname\ta string of 1 .. 128 bytes\tthe host name\t",
-        "\nlisten\ta string or a list of strings\t127.0.0.1:8000\t",
+        "\nlisten\ta string, a group, or a list of them\t127.0.0.1:8000\t",
+        "\n\n[listen, as a group]\naddress\ta string of 1 .. 300 bytes\trequired\t",
+        "\nserve\ta string or a list of strings\tall\t",
+        "\nworkers\ta whole number 1 .. 1024\tthe top level's\t",
         "\nworkers\ta whole number 1 .. 1024\t32\t",
         "\nshutdown_delay\ta duration 0s .. 1h\t0\t",
         "\n\n[dependency]\nname\ta string of 1 .. 64 bytes\trequired\t",
@@ -1340,7 +1408,6 @@ int main(void)
     RUN(deep_nesting_is_a_fault);
     RUN(every_fault_in_one_run);
     RUN(compares_targets);
-    RUN(knows_what_needs_a_restart);
     RUN(describes_every_setting);
     RUN(many_dependencies);
     strbuf_done(&told);

@@ -76,11 +76,11 @@ static void web_start(const char *address)
                                                   .init_connection = on_init_connection,
                                                   .init_thread = on_init_thread};
     struct mg_server_port port;
-    struct sockaddr_storage addr;
-    socklen_t addr_len;
+    char text[128];
+    snprintf(text, sizeof text, "%s", address);
+    const struct config_listen listen = listen_on(text, 2);
     sem_init(&web.gate, 0, 0);
-    if (units_parse_address(address, 0, &addr, &addr_len) != 0 ||
-        listener_open(&web.listener, (struct sockaddr *)&addr, addr_len, 64) != 0)
+    if (listener_open(&web.listener, &listen, -1, 64) != 0)
         abort();
     web.mg = mg_start(&callbacks, NULL, (const char **)(uintptr_t)options);
     if (web.mg == NULL || mg_get_server_ports(web.mg, 1, &port) != 1 ||
@@ -102,9 +102,7 @@ static void web_stop(void)
 
 static uint16_t web_port(void)
 {
-    return ntohs(web.listener.addr.ss_family == AF_INET6
-                     ? ((struct sockaddr_in6 *)&web.listener.addr)->sin6_port
-                     : ((struct sockaddr_in *)&web.listener.addr)->sin_port);
+    return units_port(&web.listener.addr);
 }
 
 /* The body of an answer; asked twice, for what is known of a connection must not change. */
@@ -176,6 +174,21 @@ TEST(of_ipv6)
     close(six);
     close(four);
     web_stop();
+}
+
+TEST(of_a_unix_socket)
+{
+    char folder[] = "/tmp/healthsvc-test-XXXXXX", address[64];
+    if (!EXPECT(mkdtemp(folder) != NULL))
+        return;
+    snprintf(address, sizeof address, "unix:%s/s", folder);
+    web_start(address);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    EXPECT_INT(connect(fd, (struct sockaddr *)&web.listener.addr, sizeof(struct sockaddr_un)), 0);
+    EXPECT_STR(seen_as(fd), "local unix -");
+    close(fd);
+    web_stop();
+    EXPECT_INT(rmdir(folder), 0);
 }
 
 static const struct sockaddr_storage *find(const char *addr, int port)
@@ -339,6 +352,7 @@ int main(void)
     mg_init_library(0);
     RUN(of_ipv4);
     RUN(of_ipv6);
+    RUN(of_a_unix_socket);
     RUN(unknown_is_not_local);
     RUN(a_mark_holds_any_descriptor);
     RUN(far_and_near);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <sys/un.h>
 
 #include <healthsvc/strbuf.h>
 
@@ -283,13 +284,30 @@ TEST(reads_addresses_and_writes_them_back)
     }
 }
 
-TEST(formats_what_is_no_address)
+TEST(formats_unix_sockets_and_what_is_no_address)
 {
-    struct sockaddr_storage addr = {.ss_family = AF_UNIX};
+    struct sockaddr_storage addr = {.ss_family = AF_UNSPEC};
+    struct sockaddr_un *un = (struct sockaddr_un *)&addr;
     struct strbuf b;
-    strbuf_init(&b, 64);
+    strbuf_init(&b, 200);
     units_format_address(&b, (struct sockaddr *)&addr);
     EXPECT_STR(b.data, "?");
+    EXPECT_INT(units_port(&addr), 0);
+    un->sun_family = AF_UNIX;
+    memcpy(un->sun_path, "/run/a\x1b", 8);
+    strbuf_clear(&b);
+    units_format_address(&b, (struct sockaddr *)&addr);
+    EXPECT_STR(b.data, "unix:/run/a.");
+    EXPECT_INT(units_port(&addr), 0);
+    memset(un->sun_path, 0, sizeof un->sun_path);
+    memcpy(un->sun_path + 1, "name", 4);
+    strbuf_clear(&b);
+    units_format_address(&b, (struct sockaddr *)&addr);
+    EXPECT_STR(b.data, "unix:@name");
+    memset(un->sun_path, 'a', sizeof un->sun_path); /* without an end */
+    strbuf_clear(&b);
+    units_format_address(&b, (struct sockaddr *)&addr);
+    EXPECT_INT(b.len, 5 + sizeof un->sun_path);
     strbuf_done(&b);
 }
 
@@ -379,7 +397,7 @@ int main(void)
     RUN(parses_durations);
     RUN(formats_durations);
     RUN(reads_addresses_and_writes_them_back);
-    RUN(formats_what_is_no_address);
+    RUN(formats_unix_sockets_and_what_is_no_address);
     RUN(finds_the_nearest_word);
     RUN(hashes_alike_everywhere);
     RUN(networks);
