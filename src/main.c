@@ -211,7 +211,7 @@ static int examine(const struct config *config)
 {
     struct forecast forecast;
     struct strbuf why, table;
-    size_t for_clients = server_descriptors(config, config->workers);
+    size_t for_clients = server_descriptors(config);
     forecast_make(config, &forecast);
     limits_raise_descriptors(); /* as when it serves */
     struct advice_descriptors descriptors = {

@@ -73,7 +73,8 @@ void forecast_make(const struct config *config, struct forecast *ret_forecast)
         add(&f, config->targets[i]);
         any_tls = any_tls || config->targets[i]->tls_profile != NULL;
     }
-    f.workers = (size_t)config->workers * config->listen_count;
+    for (size_t i = 0; i < config->listen_count; i++)
+        f.workers += (size_t)config->listen[i].workers;
     f.threads = f.workers + config->listen_count + 2; /* acceptors; main and the checker */
     int64_t base_bytes = BASE_BYTES + (int64_t)f.workers * WORKER_BYTES +
                          (int64_t)config->listen_count * LISTEN_BYTES +

@@ -207,7 +207,7 @@ TEST(deadline_asks_before_it_kills)
                    path, path);
     const char *rows[] = {settings};
     if (load(rows, 1, 1000)) {
-        run(NULL);
+        run();
         EXPECT_STR(outcome_token(asked[0].result.outcome), "timeout");
         char text[100] = "";
         FILE *f = fopen(path, "r");

@@ -34,8 +34,7 @@ static void expect_table(size_t count, const char *want)
                                 .rise = 1,
                                 .max_age_ms = 3600001};
     struct target_conf *targets[] = {&trips, &other};
-    const struct config config = {
-        .workers = 32, .listen_count = 1, .targets = targets, .target_count = count};
+    const struct config config = {.listen_count = 1, .targets = targets, .target_count = count};
     const struct forecast forecast = {
         .steady_per_s = 0.125,
         .doubt_per_s = 1234.5,

@@ -115,10 +115,11 @@ static enum truth truth_at(int64_t t_ms)
 }
 
 /* A peer shows how it is at some moment between the question and the answer. */
-int probe_start(struct engine *engine, const struct target_conf *conf, probe_done_fn done,
-                void *arg, struct probe **ret_probe)
+int probe_start(struct engine *engine, const struct target_conf *conf, struct kept **kept,
+                probe_done_fn done, void *arg, struct probe **ret_probe)
 {
     (void)engine;
+    (void)kept;
     int64_t takes_ms = world.always_slowest ? world.slowest_ms : between(0, world.slowest_ms);
     int64_t seen_after_ms = world.always_slowest ? 0 : between(0, takes_ms);
     switch (truth_at(world.now_ms + seen_after_ms)) {
@@ -147,6 +148,11 @@ void probe_cancel(struct probe *p)
 {
     (void)p;
     world.asking = false;
+}
+
+void probe_drop_kept(struct kept **kept)
+{
+    (void)kept;
 }
 
 /* ---- one dependency in that world ---- */
@@ -385,8 +391,9 @@ static void forecast_of(const struct target_conf *one, size_t count, int64_t wor
     struct target_conf copy = *one;
     for (size_t i = 0; i < count; i++)
         targets[i] = &copy;
+    struct config_listen listen[] = {{.workers = workers}, {.workers = workers}};
     const struct config config = {
-        .workers = workers, .listen_count = 2, .targets = targets, .target_count = count};
+        .listen = listen, .listen_count = 2, .targets = targets, .target_count = count};
     forecast_make(&config, ret_forecast);
     free(targets);
 }

@@ -199,7 +199,7 @@ TEST(a_line_is_bounded)
     for (size_t i = 0; i < 3000; i++)
         many[i] = &fixture_views[TRIPS];
     struct snapshot *s = NULL;
-    EXPECT_INT(snapshot_new(&fixture_config, many, 3000, 1, &s), 0);
+    EXPECT_INT(snapshot_new(&fixture_config, many, 3000, &s), 0);
     struct reading r = snapshot_read(s, &m);
     strbuf_clear(&body);
     render_health(s, &m, &r, RENDER_NAGIOS, &body);
