@@ -149,7 +149,7 @@ def test_what_plugins_measure_is_exported(healthsvc, tmp_path):
     assert checks["dummy:it's 1"][0]["critical"] == "0.06"
     assert checks["dummy:b"][0]["observedValue"] == 0.5
     assert [key for key in checks if key.startswith("plain:")] == ["plain:responseTime"]
-    judged = subprocess.run([program("promtool", "prometheus"), "check", "metrics"], text=True,
+    judged = subprocess.run([program("prometheus", "promtool"), "check", "metrics"], text=True,
                             input=svc.get("/metrics").body, capture_output=True, check=False,
                             timeout=60 * SCALE)
     assert (judged.returncode, judged.stdout, judged.stderr) == (0, "", "")
