@@ -59,10 +59,11 @@ void nagios_begin(struct strbuf *out, enum nagios_state state, const char *text)
 bool nagios_read(const char *line, size_t len, enum nagios_state *ret_state)
 {
     for (int i = NAGIOS_OK; i <= NAGIOS_UNKNOWN; i++) {
+        enum nagios_state state = (enum nagios_state)i;
         char head[32];
-        int head_len = snprintf(head, sizeof head, PREFIX "%s" DASH, state_word(i));
+        int head_len = snprintf(head, sizeof head, PREFIX "%s" DASH, state_word(state));
         if (len >= (size_t)head_len && memcmp(line, head, (size_t)head_len) == 0) {
-            *ret_state = (enum nagios_state)i;
+            *ret_state = state;
             return true;
         }
     }

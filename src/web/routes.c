@@ -138,7 +138,8 @@ static void answer_unknown_format(struct strbuf *out, struct answer *ret)
     *ret = (struct answer){.status = 400, .type = TYPE_TEXT};
     strbuf_adds(out, "unknown format: there are");
     for (int i = 0; i < RENDER_FORMAT_COUNT; i++)
-        strbuf_addf(out, "%s format=%s", i > 0 ? "," : "", render_format_word(i));
+        strbuf_addf(out, "%s format=%s", i > 0 ? "," : "",
+                    render_format_word((enum render_format)i));
     strbuf_addc(out, '\n');
 }
 

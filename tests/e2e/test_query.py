@@ -1,13 +1,11 @@
 """healthsvc -q: asking a running one, or whatever tells its health by HTTP."""
 import os
 import pathlib
-import shutil
 import signal
 import socket
 import socketserver
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
@@ -47,34 +45,26 @@ def ask_plugin(target, *more, code, env=None):
     return plugin.read(ask(target, "-f", "nagios", *more, code=code, env=env), code)
 
 
-@pytest.fixture
-def folder():
-    """One whose name is short enough for the path of a Unix socket."""
-    path = pathlib.Path(tempfile.mkdtemp())
-    yield path
-    shutil.rmtree(path)
-
-
 # ---- the real daemon
 
-@pytest.mark.parametrize("listen, host", [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "[::1]")])
-def test_a_healthy_one(healthsvc, peers, listen, host):
-    svc = healthsvc(conf(dependency("trips", peers.http()), listen=listen))
-    target = f"http://{host}:{svc.port}"
+def test_a_healthy_one(healthsvc, peers, address):
+    svc = healthsvc(conf(dependency("trips", peers.http()), listen=address))
+    target = svc.addresses[0]
+    rest = ":" if target.startswith("unix:") else ""
     body = "gateway status: OK\nDependencies:\ntrips status: OK\n"
     wait_for_verdict(target, "OK")
     assert ask(target, code=0) == body
-    assert ask(target + "/health", code=0) == body
+    assert ask(f"{target}{rest}/health", code=0) == body
     assert ask(target, "-f", "text", code=0) == body
-    assert ask(target + "/health/trips", code=0) == "trips status: OK\n"
-    assert ask(target + "/livez", code=0) == "Up and running\n"
-    assert ask(target + "/readyz", code=0) == "ok"
+    assert ask(f"{target}{rest}/health/trips", code=0) == "trips status: OK\n"
+    assert ask(f"{target}{rest}/livez", code=0) == "Up and running\n"
+    assert ask(f"{target}{rest}/readyz", code=0) == "ok"
     assert '"status":"pass"' in ask(target, "-f", "json", code=0)
     line = ask_plugin(target, code=0)
     assert line.text == "1 of 1 dependency up"
     assert line.items["trips"].value > 0 and line.items["trips"].unit == "s"
-    assert ask_plugin(target + "/health/trips", code=0).text == "trips: up"
-    assert ask_plugin(target + "/readyz", code=0).text == f"{target}/readyz: HTTP 200"
+    assert ask_plugin(f"{target}{rest}/health/trips", code=0).text == "trips: up"
+    assert ask_plugin(f"{target}{rest}/readyz", code=0).text == f"{target}{rest}/readyz: HTTP 200"
 
 
 def wait_for_verdict(target, state):
@@ -174,7 +164,7 @@ def test_a_unix_socket(folder):
                 pass
             self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\nUp and running\n")
 
-    path = folder / "socket"
+    path = pathlib.Path(folder, "socket")
     with socketserver.ThreadingUnixStreamServer(str(path), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
@@ -197,9 +187,9 @@ def test_a_unix_socket(folder):
 
 def test_a_unix_socket_that_nobody_accepts_from(folder):
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as filler:
-        listener.bind(str(folder / "s"))
+        listener.bind(f"{folder}/s")
         listener.listen(0)
-        filler.connect(str(folder / "s"))
+        filler.connect(f"{folder}/s")
         assert "timeout after 300ms in connect" in ask(f"unix:{folder}/s", "-T", "300ms", code=1)
 
 
@@ -233,29 +223,29 @@ http {
 
 
 @pytest.fixture
-def nginx(folder):
-    port = real.free_port()
-    (folder / "www").mkdir()
-    (folder / "www/large").write_text("0123456789abcde\n" * 20000)
-    (folder / "www/included").write_text('<!--# include virtual="/large" -->')
-    (folder / "nginx.conf").write_text(NGINX % {"folder": folder, "port": port})
-    server = real.Server(folder, [real.program("nginx", "nginx-light"), "-c",
-                                  folder / "nginx.conf"], port)
-    yield server
-    server.stop()
+def nginx(servers):
+    servers.own("nobody")
+    port = servers.port()
+    www = servers.make_folder("www")
+    servers.write("www/large", "0123456789abcde\n" * 20000)
+    servers.write("www/included", '<!--# include virtual="/large" -->')
+    conf = servers.write("nginx.conf", NGINX % {"folder": servers.folder, "port": port})
+    server = servers.start([real.program("nginx-light", "nginx"), "-c", conf]).wait_port(port)
+    server.url, server.unix = f"http://127.0.0.1:{port}", f"unix:{servers.folder}/n"
+    server.large = (www / "large").read_text()
+    return server
 
 
 def test_nginx(nginx):
-    url = f"http://127.0.0.1:{nginx.port}"
+    url = nginx.url
     assert ask(url + "/ok", code=0) == "host 127.0.0.1\n"
-    assert ask(f"unix:{nginx.folder}/n:/ok", code=0) == "host localhost\n"
+    assert ask(f"{nginx.unix}:/ok", code=0) == "host localhost\n"
     assert ask(url + "/down", code=1) == "too | busy\nreally\n"
     assert ask(url + "/silent", code=0) == ""
     assert "301 Moved Permanently" in ask(url + "/moved", code=1)
     assert "404 Not Found" in ask(url, code=1)
-    large = (nginx.folder / "www/large").read_text()
-    assert ask(url + "/large", code=0) == large
-    assert ask(url + "/included", code=0) == large  # in chunks
+    assert ask(url + "/large", code=0) == nginx.large
+    assert ask(url + "/included", code=0) == nginx.large  # in chunks
 
     assert ask_plugin(url + "/ok", code=0).text == f"{url}/ok: HTTP 200"
     assert ask_plugin(url + "/down", code=2).text == f"{url}/down: HTTP 503: too / busy"
@@ -368,8 +358,8 @@ sys.exit(subprocess.run(sys.argv[3:]).returncode)
 
 
 def ask_with_names(script, path, text, *words):
-    real.program("ip", "iproute2")
-    unshare = real.program("unshare", "util-linux")
+    real.program("iproute2", "ip")
+    unshare = real.program("util-linux", "unshare")
     namespaces = ["-n", "-m"] if os.geteuid() == 0 else ["-r", "-n", "-m"]
     if subprocess.run([unshare, *namespaces, "true"], check=False, capture_output=True).returncode:
         pytest.skip("needs the right to make namespaces")
