@@ -63,7 +63,7 @@ class Nginx:
                                "settings": settings})
         with open(f"{folder}/out", "wb") as out:
             self.process = subprocess.Popen(
-                [program("nginx", "nginx-light"), "-c", f"{folder}/conf"],
+                [program("nginx-light", "nginx"), "-c", f"{folder}/conf"],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         wait_for(self.answers, 20, "nginx")
 

@@ -6,7 +6,9 @@ import os
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
+import tempfile
 
 import pytest
 import yaml
@@ -104,9 +106,9 @@ def checked(*command):
     return said.stdout + said.stderr
 
 
-def test_haproxy(gateway, peers, run, tmp_path):
-    haproxy = real.program("haproxy", "haproxy")
-    app, port = peers.http(body="app"), real.free_port()
+def test_haproxy(gateway, peers, servers, run, tmp_path):
+    haproxy = real.program("haproxy")
+    app, port = peers.http(body="app"), servers.port()
     conf = tmp_path / "haproxy.cfg"
     conf.write_text(replace(block("haproxy.cfg"), ("0.0.0.0:80", f"127.0.0.1:{port}"),
                             ("10.0.0.1:8080", app.address), ("10.0.0.2:8080", app.address),
@@ -120,8 +122,8 @@ def test_haproxy(gateway, peers, run, tmp_path):
     wait_for(lambda: get(port) == 200, 20)
 
 
-def test_nginx(gateway, run, tmp_path):
-    nginx, port = real.program("nginx", "nginx-light"), real.free_port()
+def test_nginx(gateway, servers, run, tmp_path):
+    nginx, port = real.program("nginx-light", "nginx"), servers.port()
     conf = tmp_path / "nginx.conf"
     text = replace(block("nginx.conf"), ("0.0.0.0:80", f"127.0.0.1:{port}"),
                    ("10.0.0.1:8000", f"127.0.0.1:{gateway.port}"),
@@ -204,9 +206,9 @@ def alerts(port):
         connection.close()
 
 
-def test_prometheus(gateway, run, tmp_path):
-    prometheus = real.program("prometheus", "prometheus")
-    promtool, port = real.program("promtool", "prometheus"), real.free_port()
+def test_prometheus(gateway, servers, run, tmp_path):
+    prometheus = real.program("prometheus")
+    promtool, port = real.program("prometheus", "promtool"), servers.port()
     (tmp_path / "alerts.yml").write_text(block("alerts.yml"))
     conf = tmp_path / "prometheus.yml"
     conf.write_text(replace(block("prometheus.yml"), ("127.0.0.1:8000", f"127.0.0.1:{gateway.port}"),
@@ -233,9 +235,11 @@ def test_prometheus(gateway, run, tmp_path):
 def open_to_all(folder):
     """For a program that leaves root's rights before it writes."""
     if real.AS_ROOT:
-        real.open_way(folder)
         folder.chmod(0o777)
-        real.open_way(pathlib.Path(daemon.BINARY).parent)
+        top = pathlib.Path(tempfile.gettempdir()).resolve()
+        for path in folder.resolve().parents:
+            if top in path.parents:
+                path.chmod(path.stat().st_mode | 0o011)
 
 
 NAGIOS = """
@@ -276,9 +280,9 @@ define host {
 
 
 def test_nagios(gateway, run, tmp_path):
-    nagios = real.program("nagios4", "nagios4-core")
+    nagios = real.program("nagios4-core", "nagios4")
     objects = replace(block("nagios.cfg"), (":8000/", f":{gateway.port}/"),
-                      ("/usr/sbin/healthsvc", daemon.BINARY),
+                      ("/usr/sbin/healthsvc", shutil.copy(daemon.BINARY, tmp_path)),
                       ("use                  generic-service",
                        "use generic-service\n  check_interval 1\n  retry_interval 1\n"
                        "  max_check_attempts 1\n  contact_groups admins"))
@@ -310,7 +314,7 @@ def test_nagios(gateway, run, tmp_path):
 
 def test_icinga(gateway, tmp_path):
     """Its own check of the block, and the command that it makes of it."""
-    icinga = real.program("icinga2", "icinga2-bin")
+    icinga = real.program("icinga2-bin", "icinga2")
     text = block("icinga2.conf")
     conf = tmp_path / "icinga2.conf"
     conf.write_text(text)
@@ -329,7 +333,7 @@ def test_icinga(gateway, tmp_path):
 
 
 def test_monit(gateway, run, tmp_path):
-    monit = real.program("monit", "monit")
+    monit = real.program("monit")
     conf = tmp_path / "monitrc"
     conf.write_text(f"set daemon 1\nset log {tmp_path}/monit.log\nset pidfile {tmp_path}/pid\n"
                     f"set idfile {tmp_path}/id\nset statefile {tmp_path}/state\n"
