@@ -77,8 +77,8 @@ struct options {
 
 static const char help[] =
     "usage: healthsvc -c FILE        run, in the foreground; logs to standard error\n"
-    "       healthsvc -t -c FILE     check FILE: exit 2 after every fault, else 0 and what it\n"
-    "                                will do and need, with warnings\n"
+    "       healthsvc -t -c FILE     check FILE, tell what it will need:\n"
+    "                                exit 0, or 2 after every fault\n"
     "       healthsvc -1 -c FILE     ask every dependency once, print the verdict:\n"
     "                                exit 0 healthy, 1 not, 2 could not run\n"
     "       healthsvc -q TARGET      ask a running one, print its answer:\n"

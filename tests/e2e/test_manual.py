@@ -114,6 +114,7 @@ def try_out(text, folder, authority):
             (folder / name).write_text("secret\n")
         else:
             shutil.copy(authority.ca_file if kind == "ca" else client(authority), folder / name)
+        (folder / name).chmod(0o600)
     conf = folder / "health.conf"
     conf.write_text(text)
     return daemon.run("-t", "-c", conf, env={
