@@ -21,11 +21,13 @@
     INT64_C(3600000) /* once: pages of the library, the trusted certificates */
 
 struct cost {
-    int64_t rest_bytes, flight_bytes;
+    int64_t rest_bytes, kept_bytes, flight_bytes; /* kept: by `reuse`, between two checks */
     double cpu_us;
 };
-static const struct cost plain = {.rest_bytes = 1700, .flight_bytes = 1400, .cpu_us = 22};
-static const struct cost tls = {.rest_bytes = 5500, .flight_bytes = 38000, .cpu_us = 660};
+static const struct cost plain = {
+    .rest_bytes = 1700, .kept_bytes = 700, .flight_bytes = 1400, .cpu_us = 22};
+static const struct cost tls = {
+    .rest_bytes = 5500, .kept_bytes = 27000, .flight_bytes = 38000, .cpu_us = 660};
 static const struct cost command = {.rest_bytes = 1800, .flight_bytes = 5000, .cpu_us = 1000};
 
 static const struct cost *cost_of(const struct target_conf *conf)
@@ -33,6 +35,14 @@ static const struct cost *cost_of(const struct target_conf *conf)
     if (conf->scheme->flags & SCHEME_COMMAND)
         return &command;
     return conf->tls_profile != NULL ? &tls : &plain;
+}
+
+/* While nothing changes; a kept connection is replaced every PROBE_KEEP_MS. */
+static double steady_cpu_us(const struct target_conf *conf, const struct cost *cost)
+{
+    if (!conf->reuse || conf->period_ms >= PROBE_KEEP_MS)
+        return cost->cpu_us;
+    return plain.cpu_us + (cost->cpu_us - plain.cpu_us) * (double)conf->period_ms / PROBE_KEEP_MS;
 }
 
 struct forecast_times forecast_times(const struct target_conf *conf)
@@ -56,12 +66,12 @@ static void add(struct forecast *f, const struct target_conf *conf)
     double doubt_per_s = 1000.0 / (double)conf->confirm_ms;
     f->steady_per_s += steady_per_s;
     f->doubt_per_s += doubt_per_s;
-    f->steady_cores += steady_per_s * cost->cpu_us / 1e6;
+    f->steady_cores += steady_per_s * steady_cpu_us(conf, cost) / 1e6;
     f->doubt_cores += doubt_per_s * cost->cpu_us / 1e6;
     if (cost == &command)
         f->commands_running +=
             (double)(conf->timeout_ms + CHILD_GRACE_MS) / (double)conf->period_ms;
-    f->rest_bytes += cost->rest_bytes;
+    f->rest_bytes += cost->rest_bytes + (conf->reuse ? cost->kept_bytes : 0);
     f->worst_bytes += cost->rest_bytes + cost->flight_bytes;
 }
 

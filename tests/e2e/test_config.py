@@ -120,6 +120,14 @@ def test_what_it_will_do_and_need_is_told(run_with):
     assert max(map(len, said.splitlines()[1:])) <= 80
 
 
+def test_the_threads_told_are_those_that_run(healthsvc):
+    svc = healthsvc('listen = ( { address = "127.0.0.1:0"; workers = 3; },\n'
+                    '           { address = "127.0.0.1:0"; workers = 5; } );\n')
+    told = re.search(r"^threads +(\d+); .*: 8$", daemon.run("-t", "-c", svc.conf).stdout,
+                     re.MULTILINE)
+    assert len(os.listdir(f"/proc/{svc.pid}/task")) == int(told.group(1)) == 12
+
+
 def test_a_warning_is_told_by_line_and_ends_with_0(run_with):
     tested = run_with("-t", one("http://trips.test/", 'period = "10s";\n max_age = "11s";'))
     assert tested.returncode == 0

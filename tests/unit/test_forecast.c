@@ -404,13 +404,17 @@ TEST(sums)
     int profile;
     struct target_conf conf = {
         .scheme = &http, .period_ms = 10000, .timeout_ms = 3000, .confirm_ms = 500};
-    struct forecast none, plain, tls, command;
+    struct forecast none, plain, tls, reused, seldom, command;
     forecast_of(&conf, 0, 8, &none);
     forecast_of(&conf, 1000, 8, &plain);
     conf.tls_profile = (struct tls_profile *)&profile;
     forecast_of(&conf, 1000, 8, &tls);
-    conf.tls_profile = NULL;
-    conf.scheme = &exec;
+    conf.reuse = true;
+    forecast_of(&conf, 1000, 8, &reused);
+    conf.period_ms = PROBE_KEEP_MS;
+    forecast_of(&conf, 1000, 8, &seldom);
+    conf = (struct target_conf){
+        .scheme = &exec, .period_ms = 10000, .timeout_ms = 3000, .confirm_ms = 500};
     forecast_of(&conf, 1000, 8, &command);
 
     EXPECT_INT(none.workers, 16);
@@ -423,6 +427,11 @@ TEST(sums)
     EXPECT_INT(plain.steady_cores * 1e6 + 0.5, 100 * 22);
     EXPECT_INT(plain.doubt_cores * 1e6 + 0.5, 2000 * 22);
     EXPECT_INT(tls.steady_cores * 1e6 + 0.5, 100 * 660);
+    /* 22 us, and the rest of the 660 at each sixtieth */
+    EXPECT_INT(reused.steady_cores * 1e6 + 0.5, 100 * 22 + 100 * 638 / 60);
+    EXPECT_INT(reused.doubt_cores * 1e6 + 0.5, 2000 * 660);
+    EXPECT(tls.rest_bytes < reused.rest_bytes && reused.worst_bytes == tls.worst_bytes);
+    EXPECT_INT(seldom.steady_cores * 1e9 + 0.5, 1000 * 660 * 1000 / 600);
     EXPECT_INT(command.steady_cores * 1e6 + 0.5, 100 * 1000);
     EXPECT_INT(plain.commands_running, 0);
     EXPECT_INT(command.commands_running + 0.5, 350); /* half a second until it is killed */
