@@ -25,10 +25,10 @@ def healthsvc(tmp_path):
     """A function that starts daemons; see daemon.Daemon. The test's end checks how each ended."""
     started = []
 
-    def start(conf_text, args=(), env=None, wait=True):
+    def start(conf_text, args=(), env=None, wait=True, **how):
         directory = tmp_path / f"daemon{len(started)}"
         directory.mkdir(exist_ok=True)
-        svc = daemon.Daemon(directory, conf_text, args, env)
+        svc = daemon.Daemon(directory, conf_text, args, env, **how)
         started.append(svc)
         if wait:
             svc.wait_listening()

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 
 from waiting import SCALE, wait_for
 
@@ -18,9 +19,46 @@ RELOAD_ENDED = re.compile(r"reloaded: .*|.*keeping the running configuration.*")
 Answer = collections.namedtuple("Answer", "status headers body")
 
 
-def run(*args, timeout=30, env=None):
+# Becomes a command, with a limit of open files and with sockets as systemd passes them.
+LAUNCH = """
+import fcntl, os, resource, sys
+limit, names, fds, *command = sys.argv[1:]
+fds = [int(fd) for fd in fds.split()]
+for i, fd in enumerate([fcntl.fcntl(fd, fcntl.F_DUPFD, 50) for fd in fds]):
+    os.dup2(fd, 3 + i)
+    os.close(fd)
+for fd in fds:
+    if fd >= 3 + len(fds):
+        os.close(fd)
+if fds:
+    os.environ.update(LISTEN_FDS=str(len(fds)), LISTEN_PID=str(os.getpid()), LISTEN_FDNAMES=names)
+if limit:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (int(limit), int(limit)))
+os.execvp(command[0], command)
+"""
+
+
+class Command:
+    """The binary with arguments. `sockets`, by name, are passed as systemd does, `through` a program
+    that passes them on; `limit` is how many files it may open."""
+
+    def __init__(self, *args, sockets=None, through=(), limit=None):
+        pairs = [(name, sock.fileno()) for name, socks in (sockets or {}).items()
+                 for sock in socks]
+        names = ":".join(name for name, _ in pairs)
+        self.fds = [fd for _, fd in pairs]
+        self.words = [BINARY, *map(str, args)]
+        if through:
+            self.words = [*through, f"--fdname={names}", *self.words]
+        if pairs or limit:
+            self.words = [sys.executable, "-c", LAUNCH, str(limit or ""), names,
+                          " ".join(map(str, self.fds)), *self.words]
+
+
+def run(*args, timeout=30, env=None, **how):
     """The binary as a command: a CompletedProcess with text output."""
-    return subprocess.run([BINARY, *map(str, args)], capture_output=True, text=True,
+    command = Command(*args, **how)
+    return subprocess.run(command.words, capture_output=True, text=True, pass_fds=command.fds,
                           stdin=subprocess.DEVNULL, timeout=timeout * SCALE,
                           env=environment(env))
 
@@ -60,15 +98,16 @@ def connect_to(address, timeout):
 
 
 class Daemon:
-    def __init__(self, directory, conf_text, args=(), env=None):
+    def __init__(self, directory, conf_text, args=(), env=None, **how):
         self.conf = directory / "health.conf"
         self.conf.write_text(conf_text)
         self.log = directory / "log"
         self._listens = count_listens(conf_text)
         self._ended = False
+        command = Command("-c", self.conf, *args, **how)
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                [BINARY, "-c", str(self.conf), *args], stdin=subprocess.DEVNULL,
+                command.words, stdin=subprocess.DEVNULL, pass_fds=command.fds,
                 stdout=log, stderr=log, env=environment(env))
         self.pid = self.process.pid
 
