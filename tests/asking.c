@@ -82,7 +82,7 @@ static void on_calm(struct loop_timer *t)
 static void ended(struct asking *round)
 {
     checker_role_assert();
-    if (round->running == 0)
+    if (round->running == 0 && !round->timer.node.queued)
         loop_timer_set(round->loop, &round->calm, loop_now_ms(round->loop) + CALM_MS);
 }
 

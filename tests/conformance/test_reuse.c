@@ -599,7 +599,7 @@ static void play(const struct step *what, size_t count, int64_t timeout_ms)
     steps = what;
     step_count = count;
     reset_server();
-    config = load(1, timeout_ms, "period = \"1m\"; ");
+    config = load(1, timeout_ms, "period = \"4m\"; ");
     if (config == NULL)
         return;
     EXPECT_INT(ask(asked, MAX_CHECKS, &options), 0);
@@ -772,7 +772,6 @@ static void paced_ended(struct asking *round, const struct asked *done)
         return;
     round->timer.fire = on_pace;
     loop_timer_set(round->loop, &round->timer, loop_now_ms(round->loop) + scaled(PACE_MS));
-    loop_timer_clear(round->loop, &round->calm);
 }
 
 TEST(never_older_than_it_may_be)
@@ -782,7 +781,7 @@ TEST(never_older_than_it_may_be)
     for (port = 0; port < PORTS; port++) {
         reset_server();
         at_now = reuses = renewals = 0;
-        config = has_scheme(ALL) ? load(1, LONG, "period = \"1m\"; ") : NULL;
+        config = has_scheme(ALL) ? load(1, LONG, "period = \"4m\"; ") : NULL;
         if (config == NULL)
             continue;
         short_period = *config->targets[0];
@@ -843,7 +842,7 @@ static void play_plan(const size_t *what, size_t limit, void (*hook)(struct aski
     plan = what;
     plan_now = 0;
     plan_hook = hook;
-    config = load(3, LONG, "period = \"1m\"; ");
+    config = load(3, LONG, "period = \"4m\"; ");
     if (config != NULL)
         EXPECT_INT(ask(asked, MAX_CHECKS, &options), 0);
     config = config_unref(config);
@@ -948,7 +947,7 @@ TEST(cancelled_in_the_second_question)
         reset_server();
         plan = once;
         plan_now = 0;
-        config = load(1, LONG, "period = \"1m\"; ");
+        config = load(1, LONG, "period = \"4m\"; ");
         if (config != NULL)
             EXPECT_INT(ask(asked, MAX_CHECKS, &options), 0);
         EXPECT_INT(atomic_load(&shared->accepted), 1);
