@@ -91,11 +91,12 @@ static const struct key_row http_keys[] = {
 static int http_prepare(struct target_conf *conf, struct strbuf *why)
 {
     struct http_conf *http = conf->scheme_conf;
-    strbuf_init(&http->request, HTTP_REQUEST_BYTES);
+    struct strbuf request; /* made to see that it can be */
+    strbuf_init(&request, HTTP_REQUEST_BYTES);
     int r = http_rules_new(http, why, &http->rules);
     if (r == 0)
-        r = http_request_build(&http->request, conf, why);
-    strbuf_fit(&http->request);
+        r = http_request_build(&request, conf, why);
+    strbuf_wipe(&request);
     return r;
 }
 
@@ -105,7 +106,6 @@ static void http_release(struct target_conf *conf)
     if (http == NULL)
         return;
     http->rules = http_rules_free(http->rules);
-    strbuf_wipe(&http->request);
 }
 
 /* ---- the dialogue ---- */
@@ -120,14 +120,17 @@ static enum dlg_step http_open(void *state, const struct target_conf *conf, stru
                                struct dlg_result *ret)
 {
     struct http_state *s = state;
-    (void)ret;
+    struct strbuf why;
     s->seen.conf = conf->scheme_conf;
     s->seen.work = EXPECT_WORK;
     http_reply_init(&s->reply, s->seen.conf->method == HTTP_HEAD);
     s->reply.on_field = http_seen_field;
     s->reply.arg = &s->seen;
-    strbuf_add(out, s->seen.conf->request.data, s->seen.conf->request.len);
-    return DLG_MORE;
+    strbuf_init(&why, 0); /* it was made before: there is nothing to say against it */
+    if (http_request_build(out, conf, &why) == 0)
+        return DLG_MORE;
+    ret->outcome = OUTCOME_OWN_MEMORY;
+    return DLG_DONE;
 }
 
 /* The verdict on what the parser came to. True: it is in. */

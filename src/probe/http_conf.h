@@ -39,9 +39,7 @@ struct http_conf {
     char *expect_body;
     char *expect_json; /* lines joined by '\n' */
     bool invert;
-    /* made by prepare: */
-    struct http_rules *rules; /* NULL: nothing is expected beside the status */
-    struct strbuf request;
+    struct http_rules *rules; /* by prepare; NULL: nothing is expected beside the status */
 };
 
 /* http_request.c: adds the bytes to be sent. */

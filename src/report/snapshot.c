@@ -69,14 +69,11 @@ static int render_ahead(struct snapshot *s)
     render_text(s, &m, &r, &out);
     int rc = strbuf_error(&out);
     s->text_len = out.len;
+    strbuf_fit(&out);
     s->text = strbuf_take(&out);
     strbuf_done(&out);
     if (s->text == NULL)
         return rc != 0 ? rc : -ENOMEM;
-    /* A buffer grows by doubling; what is kept should not. */
-    char *fitting = realloc(s->text, s->text_len + 1);
-    if (fitting != NULL)
-        s->text = fitting;
     return 0;
 }
 
