@@ -283,6 +283,83 @@ TEST(stopping_under_load_breaks_no_answer)
     }
 }
 
+static int connect_to_path(const char *path)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    memcpy(un.sun_path, path, strlen(path) + 1);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&un, sizeof un) != 0)
+        abort();
+    return fd;
+}
+
+/* A client that takes its time between connecting and asking. */
+struct hesitant {
+    pthread_t thread;
+    int fd;
+    bool prompt; /* it came to ask before anybody had a right to give it up */
+    bool whole;
+};
+
+static void *hesitate(void *arg)
+{
+    struct hesitant *h = arg;
+    char buffer[4096];
+    int64_t begun_mono_ms = clock_mono_ms();
+    while (clock_mono_ms() - begun_mono_ms < 300)
+        sleep_tick();
+    send_text(h->fd, GET_HEALTH);
+    h->prompt = clock_mono_ms() - begun_mono_ms < 800; /* the server waits for 1 s */
+    h->whole = read_answer(h->fd, buffer, sizeof buffer);
+    return NULL;
+}
+
+/* With TCP the kernel keeps it, of a Unix socket it has been accepted already. */
+TEST(stopping_waits_for_those_who_have_yet_to_ask)
+{
+    char folder[] = "/tmp/healthsvc-test-XXXXXX", address[64];
+    struct hesitant h = {.fd = -1};
+    if (!EXPECT(mkdtemp(folder) != NULL))
+        return;
+    snprintf(address, sizeof address, "unix:%s/s", folder);
+    start(2, address);
+    publish();
+    h.fd = connect_to_path(address + 5);
+    if (pthread_create(&h.thread, NULL, hesitate, &h) != 0)
+        abort();
+    stop();
+    pthread_join(h.thread, NULL);
+    EXPECT(h.whole || !h.prompt);
+    close(h.fd);
+    EXPECT_INT(rmdir(folder), 0); /* the socket is gone */
+}
+
+TEST(other_workers_take_over_the_socket)
+{
+    uint16_t ports[MAX_LISTENS];
+    const char *const one[] = {"127.0.0.1:0", NULL};
+    start(2, "127.0.0.1:0");
+    publish();
+    uint16_t first = only_port();
+    int before = open_descriptors(0);
+    for (int64_t workers = 3; workers <= 6; workers++) {
+        configure(workers, one);
+        EXPECT_INT(server_prepare(server, &fixture_config, &why), 0);
+        EXPECT_HAS(get("/health", ""), "HTTP/1.1 200 OK"); /* by whichever */
+        if (workers % 2 == 0)
+            server_abort(server);
+        else
+            server_commit(server);
+        EXPECT_INT(listening_ports(ports, MAX_LISTENS), 1);
+        EXPECT_INT(ports[0], first);
+        EXPECT_INT(atomic_load(&stats.workers), workers % 2 == 0 ? workers - 1 : workers);
+        EXPECT_HAS(get("/health", ""), "HTTP/1.1 200 OK");
+    }
+    EXPECT_INT(open_descriptors(0), before);
+    stop();
+    EXPECT_INT(try_connect(first), -ECONNREFUSED);
+}
+
 int main(void)
 {
     RUN(idle_clients_leave_a_reserve);
@@ -293,5 +370,7 @@ int main(void)
     RUN(a_failing_reload_changes_nothing);
     RUN(stopping_leaves_nothing);
     RUN(stopping_under_load_breaks_no_answer);
+    RUN(stopping_waits_for_those_who_have_yet_to_ask);
+    RUN(other_workers_take_over_the_socket);
     return testing_end();
 }
