@@ -55,6 +55,7 @@
 #include <uv.h>
 
 #define RECENT_POLLERS_MS (10 * 60 * 1000)
+#define FIRST_ROUND_LIMIT_MS 1000 /* the shortest timeout that load balancers usually have */
 
 enum mode {
     MODE_SERVE = 0,
@@ -354,6 +355,21 @@ static void stop(struct daemon *d, const sigset_t *signals)
     d->checker = checker_stop(d->checker);
 }
 
+/* Clients of a socket that was passed have been waiting since before this process, and can wait a
+ * little longer for an answer that is more than "not checked yet". */
+static void wait_for_first_round(void)
+{
+    static const struct timespec tick = {.tv_nsec = 1000000};
+    int64_t until_ms = clock_mono_ms() + FIRST_ROUND_LIMIT_MS;
+    bool round = false;
+    while (!round && clock_mono_ms() < until_ms) {
+        nanosleep(&tick, NULL);
+        pthread_mutex_lock(&publisher.mutex);
+        round = publisher.round;
+        pthread_mutex_unlock(&publisher.mutex);
+    }
+}
+
 static int serve(const char *path, struct config *config, const sigset_t *signals)
 {
     struct daemon d = {.path = path, .config = config_ref(config)};
@@ -363,6 +379,8 @@ static int serve(const char *path, struct config *config, const sigset_t *signal
     int r = limits_share_descriptors(server_descriptors(config), &why, &for_checks);
     if (r == 0)
         r = checker_start(config, for_checks, &hooks, &d.checker);
+    if (r == 0 && passed_at(0) != NULL)
+        wait_for_first_round();
     if (r == 0)
         r = server_start(config, &d.server, &why);
     if (r < 0) {

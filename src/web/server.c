@@ -307,16 +307,26 @@ int server_start(const struct config *config, struct server **ret_server, struct
     return 0;
 }
 
-size_t server_descriptors(const struct config *config)
+/* How many sockets an address stands for; while none has been passed (-t), one for each. */
+static size_t count_sockets(const struct config *config, const struct config_listen *listen)
 {
     const struct passed *p;
+    size_t count = 0;
+    if (listen->kind != LISTEN_PASSED || passed_at(0) == NULL)
+        return 1;
+    for (size_t i = 0; (p = passed_at(i)) != NULL; i++)
+        count += means(config, listen, p);
+    return count;
+}
+
+size_t server_descriptors(const struct config *config)
+{
     size_t sum = PASSING_DESCRIPTORS;
+    for (size_t i = 0; passed_at(i) != NULL; i++)
+        sum++;
     for (size_t i = 0; i < config->listen_count; i++) {
         const struct config_listen *listen = &config->listen[i];
-        size_t each = web_context_descriptors(listen->workers);
-        sum += listen->kind != LISTEN_PASSED ? each : 0;
-        for (size_t k = 0; (p = passed_at(k)) != NULL; k++)
-            sum += means(config, listen, p) ? each + 1 : 0;
+        sum += count_sockets(config, listen) * web_context_descriptors(listen->workers);
     }
     return sum;
 }

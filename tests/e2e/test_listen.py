@@ -454,6 +454,28 @@ def test_fifty_restarts_under_load_lose_no_request(healthsvc, passed, launcher):
         load.join()
 
 
+def test_who_waited_for_the_start_is_told_what_was_seen(healthsvc, peers, passed):
+    """Not "not checked yet": the first checks come before the first answer, if they come soon."""
+    text = conf('"systemd"', more="""defaults = { period = "60s"; };
+dependencies = ( { name = "trips"; url = "%s"; } );""")
+    peer = peers.http()
+    for _ in range(10):
+        waiting = [daemon.connect_to(address, 20 * SCALE)
+                   for address in (tcp_address(passed[0]), unix_address(passed[1]))]
+        for sock in waiting:
+            sock.sendall(LAST_REQUEST)
+        svc = healthsvc(text % peer.url(), sockets={"web": passed})
+        for sock in waiting:
+            assert read_answer(sock).startswith(b"HTTP/1.1 200 ")
+            sock.close()
+        assert svc.stop() == 0
+    # Those that do not answer soon keep nobody waiting for long.
+    with daemon.connect_to(tcp_address(passed[0]), 20 * SCALE) as sock:
+        sock.sendall(LAST_REQUEST)
+        healthsvc(text % peers.hung().url(), sockets={"web": passed})
+        assert b"trips status: Error. not checked yet" in read_answer(sock)
+
+
 def test_fifty_changes_of_the_list_under_load_lose_no_request(healthsvc, passed, folder):
     """Addresses come and go around the four that stay, one of each kind."""
     tcp, unix = passed
