@@ -854,7 +854,7 @@ static void reload(struct asking *round)
 {
     (void)round;
     config_unref(config); /* nothing of it is looked at any more */
-    config = load(3, LONG, "period = \"30s\"; ");
+    config = load(3, LONG, "period = \"3m\"; ");
 }
 
 /* What a connection was trusted by may have changed with the files that are read: by TLS the next
