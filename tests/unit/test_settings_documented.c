@@ -117,6 +117,7 @@ static void make_variant(struct strbuf *out, const char *line, const char *depen
             strbuf_addc(out, *p);
     }
     strbuf_adds(out, dependency);
+    strbuf_addc(out, '\n'); /* an @include may follow */
     strbuf_adds(out, rest);
 }
 
