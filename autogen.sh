@@ -17,7 +17,8 @@ test_packages="python3 python3-pytest python3-cryptography curl openssl haproxy 
     nats-server libzookeeper-java default-jre-headless
     monitoring-plugins-basic unbound chrony python3-grpcio
     postgresql mariadb-server rabbitmq-server mosquitto slapd php-fpm
-    monit nagios4-core icinga2-bin python3-yaml"
+    monit nagios4-core icinga2-bin python3-yaml
+    mmdebstrap lintian autopkgtest systemd strace"
 
 as_root()
 {
