@@ -18,7 +18,7 @@ test_packages="python3 python3-pytest python3-cryptography curl openssl haproxy 
     monitoring-plugins-basic unbound chrony python3-grpcio
     postgresql mariadb-server rabbitmq-server mosquitto slapd php-fpm
     monit nagios4-core icinga2-bin python3-yaml
-    mmdebstrap lintian autopkgtest systemd strace"
+    mmdebstrap lintian autopkgtest systemd strace rpm buildah"
 
 as_root()
 {

@@ -145,7 +145,8 @@ def test_each_group_of_the_shipped_settings_suits_every_scheme(tmp_path, authori
     opening = "\ndependencies = (\n"
     assert len(GROUPS) > 40 and len(schemes) > 30 and SHIPPED.count(opening) == 1
     for group in GROUPS:
-        text = SHIPPED.replace(group, group.replace("#", "")).replace(opening, opening + asked)
+        text = SHIPPED.replace(group, group.replace("#", "")).replace(
+            opening, f"{opening}{asked}\n")
         said = try_out(text, tmp_path, authority)
         assert (said.returncode, said.stderr) == (0, ""), group
         assert f"{len(schemes)} dependencies" in said.stdout
