@@ -154,6 +154,8 @@ static void watch_and_move(void *arg)
 {
     checker_role_assert();
     struct pair *p = arg;
+    EXPECT_INT(loop_watch_move(loop, &p->a, &p->b), -EBADF);
+    EXPECT_INT(p->b.fd, -1);
     p->a.ready = on_move;
     p->b.ready = on_moved;
     int x[2];
@@ -167,8 +169,6 @@ TEST(a_watch_takes_the_place_of_another)
 {
     struct pair p = {.a = {.fd = -1}, .b = {.fd = -1}};
     begin();
-    EXPECT_INT(loop_watch_move(loop, &p.a, &p.b), -EBADF);
-    EXPECT_INT(p.b.fd, -1);
     EXPECT_INT(loop_post(loop, watch_and_move, &p), 0);
     loop_run(loop);
     EXPECT_STR(trace, "ab");
