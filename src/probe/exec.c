@@ -159,10 +159,18 @@ static void run(struct exec_probe *e) REQUIRES(checker_role)
     strbuf_done(&text);
 }
 
+static void end_within(struct exec_probe *e, int64_t ms) REQUIRES(checker_role)
+{
+    struct probe *p = &e->probe;
+    loop_timer_set(engine_loop(p->engine), &p->deadline, p->start_us / 1000 + ms);
+}
+
 static void on_ready(struct child_wait *w)
 {
     checker_role_assert();
-    run((struct exec_probe *)((char *)w - offsetof(struct exec_probe, wait)));
+    struct exec_probe *e = (struct exec_probe *)((char *)w - offsetof(struct exec_probe, wait));
+    end_within(e, e->probe.conf->timeout_ms);
+    run(e);
 }
 
 static int exec_start(struct probe *p)
@@ -171,7 +179,11 @@ static int exec_start(struct probe *p)
     struct exec_probe *e = (struct exec_probe *)p;
     e->wait.ready = on_ready;
     e->waited = !children_may_start(engine_children(p->engine), &e->wait);
-    if (!e->waited)
+    /* With most of its time gone a command would be started only to be killed, and so would all
+     * that wait behind it: the turn is for one that can make use of it. */
+    if (e->waited)
+        end_within(e, p->conf->timeout_ms / 2);
+    else
         run(e);
     return 0;
 }

@@ -275,6 +275,28 @@ TEST(no_turn_is_not_tried)
     unload();
 }
 
+/* Half of its time was spent waiting: the turn, when it comes, is for another. */
+TEST(a_turn_too_late_is_not_taken)
+{
+    const char *settings[CHILDREN_MAX + 1];
+    char sleeps[100], touch[200], path[100];
+    (void)snprintf(path, sizeof path, "%s/touched", folder);
+    (void)snprintf(sleeps, sizeof sleeps, "exec = [ \"/bin/sleep\", \"%.1f\" ];",
+                   1.2 * (double)ask_scale());
+    (void)snprintf(touch, sizeof touch, "exec = [ \"/bin/touch\", \"%s\" ];", path);
+    for (size_t i = 0; i < CHILDREN_MAX; i++)
+        settings[i] = sleeps;
+    settings[CHILDREN_MAX] = touch;
+    if (load(settings, CHILDREN_MAX + 1, 2000)) {
+        run();
+        EXPECT_STR(outcome_token(asked[0].result.outcome), "ok");
+        EXPECT_STR(outcome_token(asked[CHILDREN_MAX].result.outcome), "own_error");
+        EXPECT_STR(asked[CHILDREN_MAX].result.text, "no time left: 32 other commands were running");
+        EXPECT(access(path, F_OK) != 0);
+    }
+    unload();
+}
+
 TEST(cancelled_at_any_turn)
 {
     static const char *const kinds[] = {
@@ -407,6 +429,7 @@ int main(void)
     RUN(output_is_bounded);
     RUN(only_so_many_at_once);
     RUN(no_turn_is_not_tried);
+    RUN(a_turn_too_late_is_not_taken);
     RUN(cancelled_at_any_turn);
     RUN(files);
     RUN(echo);
