@@ -696,7 +696,7 @@ TEST(a_bad_answer_is_an_end)
 
 TEST(no_answer_is_an_end)
 {
-    PLAY(ALL, scaled(700), {.accepted = 1, .asked = 1, .keeps = true},
+    PLAY(ALL, scaled(300), {.accepted = 1, .asked = 1, .keeps = true},
          {.manner = HANG_SECOND, .outcome = OUTCOME_TIMEOUT, .accepted = 1, .asked = 2},
          {.accepted = 2, .asked = 3, .keeps = true});
 }
