@@ -176,12 +176,13 @@ class Daemon:
         answer = self.get("/health")
         return answer.status, answer.body
 
-    def wait_health(self, pattern, timeout=10.0, path="/health"):
-        """The first answer whose "STATUS BODY" matches `pattern`."""
+    def wait_health(self, pattern, timeout=10.0, path="/health", meanwhile=lambda: None):
+        """The first answer whose "STATUS BODY" matches `pattern`; meanwhile() before each look."""
         wanted = re.compile(pattern, re.DOTALL)
         seen = []
 
         def look():
+            meanwhile()
             answer = self.get(path)
             seen[:] = [f"{answer.status} {answer.body}"]
             return answer if wanted.search(seen[0]) else None

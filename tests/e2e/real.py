@@ -201,14 +201,14 @@ def converse(port, asked, until):
     return sock, came
 
 
-def fill(port, good, full, asked=b""):
-    """Holds connections until the server says that it is full; returns them."""
-    held = []
+def fill(held, port, good, full, asked=b""):
+    """Adds connections to `held` until the server says that it is full. It may count one that was
+    just closed, so it is not full for good: a test fills again until what it waits for is there."""
     for _ in range(200):
         sock, came = converse(port, asked, good + b"|" + full)
         if re.search(full, came):
             sock.close()
-            return held
+            return
         assert re.search(good, came), came
         held.append(sock)
     raise AssertionError(f"port {port} is never full")

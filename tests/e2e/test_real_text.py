@@ -47,8 +47,17 @@ def up(svc):
     svc.wait_health("^200 .*it status: OK\n")
 
 
-def down(svc, reason):
-    svc.wait_health(rf"^500 .*it status: Error\. {reason}")
+def down(svc, reason, **how):
+    svc.wait_health(rf"^500 .*it status: Error\. {reason}", **how)
+
+
+def down_while_full(svc, reason, port, *saying):
+    """Down for that reason while the server has as many clients as it takes, and then up again."""
+    held = []
+    down(svc, reason, meanwhile=lambda: fill(held, port, *saying))
+    for sock in held:
+        sock.close()
+    up(svc)
 
 
 # Redis
@@ -75,11 +84,8 @@ def test_redis_is_up_and_down_when_it_is_full(redis, ask):
     server = redis("--maxclients", "4")
     svc = ask("redis", server)
     up(svc)
-    held = fill(server.port, rb"PONG", rb"max number", b"PING\r\n")
-    down(svc, "ERR max number of clients reached")
-    for sock in held:
-        sock.close()
-    up(svc)
+    down_while_full(svc, "ERR max number of clients reached",
+                    server.port, rb"PONG", rb"max number", b"PING\r\n")
     server.stop()
     down(svc, "connection refused")
 
@@ -161,11 +167,8 @@ def test_memcached_is_up_and_down_when_it_is_full(real, ask):
     server = memcached(real, "-c", "40")
     svc = ask("memcached", server)
     up(svc)
-    held = fill(server.port, rb"VERSION", rb"ERROR", b"version\r\n")
-    down(svc, "ERROR Too many open connections")
-    for sock in held:
-        sock.close()
-    up(svc)
+    down_while_full(svc, "ERROR Too many open connections",
+                    server.port, rb"VERSION", rb"ERROR", b"version\r\n")
 
 
 def test_memcached_that_wants_a_login_is_alive(real, ask):
@@ -207,11 +210,8 @@ def test_smtp_is_up_and_down_when_it_is_full(real, ask):
     server = exim(real)
     svc = ask("smtp", server)
     up(svc)
-    held = fill(server.port, rb"220 ", rb"421 ")
-    down(svc, "421 Too many concurrent SMTP connections; please try again later")
-    for sock in held:
-        sock.close()
-    up(svc)
+    down_while_full(svc, "421 Too many concurrent SMTP connections; please try again later",
+                    server.port, rb"220 ", rb"421 ")
     down(ask("smtp", server, "starttls = true;"), "no STARTTLS: 503 ")
 
 
@@ -335,11 +335,8 @@ def test_ftp_is_up_and_down_when_it_is_full(real, ask):
     server = vsftpd(real)
     svc = ask("ftp", server)
     up(svc)
-    held = fill(server.port, rb"220 ", rb"421 ")
-    down(svc, "421 There are too many connected users, please try later")
-    for sock in held:
-        sock.close()
-    up(svc)
+    down_while_full(svc, "421 There are too many connected users, please try later",
+                    server.port, rb"220 ", rb"421 ")
     down(ask("ftp", server, "starttls = true;"), "no STARTTLS: 530 ")
 
 
@@ -365,11 +362,8 @@ def test_ssh_is_up_and_down_when_it_is_full(real, ask, tmp_path):
                   [binary, "-D", "-e", "-f", "@/conf"], port)
     svc = ask("ssh", server)
     up(svc)
-    held = fill(server.port, rb"SSH-2.0-", rb"Exceeded MaxStartups")
-    down(svc, "Exceeded MaxStartups")
-    for sock in held:
-        sock.close()
-    up(svc)
+    down_while_full(svc, "Exceeded MaxStartups",
+                    server.port, rb"SSH-2.0-", rb"Exceeded MaxStartups")
 
 
 # NATS
@@ -385,11 +379,8 @@ def test_nats_is_up_and_down_when_it_is_full(real, ask):
     server = nats(real, "max_connections: 3")
     svc = ask("nats", server)
     up(svc)
-    held = fill(server.port, rb"PONG", rb"-ERR", b"CONNECT {}\r\nPING\r\n")
-    down(svc, "'maximum connections exceeded'")
-    for sock in held:
-        sock.close()
-    up(svc)
+    down_while_full(svc, "'maximum connections exceeded'",
+                    server.port, rb"PONG", rb"-ERR", b"CONNECT {}\r\nPING\r\n")
 
 
 def test_nats_with_a_login(real, ask, tmp_path):
