@@ -212,6 +212,7 @@ static void on_turn(struct loop_timer *t)
             fault("%s: given up, and ended %u times, at last %s", asked->conf->name, asked->ends,
                   outcome_token(asked->result.outcome));
     }
+    ended(round); /* all may have ended before */
 }
 
 static void count_turns(struct asking *round)
