@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include <healthsvc/pollers.h>
+
 /* RFC 1122 section 3.2.1.3: 0.0.0.0/8 is never the source of anything that is connected. */
 #define MARK UINT32_C(0x00800000)
 #define MARK_MASK UINT32_C(0xff800000)
@@ -77,15 +79,6 @@ const struct sockaddr_storage *peer_find(const struct mg_request_info *info)
 
 bool peer_is_local(const struct sockaddr_storage *addr)
 {
-    switch (addr->ss_family) {
-    case AF_UNIX:
-        return true;
-    case AF_INET:
-        return ntohl(((const struct sockaddr_in *)addr)->sin_addr.s_addr) >> IN_CLASSA_NSHIFT ==
-               IN_LOOPBACKNET;
-    case AF_INET6:
-        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)addr)->sin6_addr);
-    default:
-        return false;
-    }
+    enum poller_from from = pollers_from((const struct sockaddr *)addr);
+    return from == POLLER_FROM_UNIX || from == POLLER_FROM_LOOPBACK;
 }
