@@ -3,10 +3,14 @@
 What can be known from the source is written from it, between two marks in the document:
 HEALTHSVC_GOLDEN_WRITE=1 make check ONLY=test_docs writes all of it anew.
 """
+import functools
+import json
 import os
 import pathlib
 import re
 import subprocess
+import sys
+import tempfile
 import textwrap
 
 import pytest
@@ -50,6 +54,31 @@ def readme_schemes():
         names, *rest = (column.strip() for column in row.split("|"))
         assert len(rest) == 3, row
         yield re.findall(r"`(\w+)`", names), *rest
+
+
+# ---- the fault matrix ----
+
+FAULTS = TOP / "tests" / "faults"
+
+
+@functools.lru_cache(maxsize=None)
+def fault_rows():
+    """Every row: area, fault, what holds, the test's name."""
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = pathlib.Path(scratch) / "rows"
+        done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+                               "--collect-only", f"--rows-to={rows}", str(FAULTS)],
+                              capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return [tuple(json.loads(line)) for line in rows.read_text().splitlines()]
+
+
+def faults_markdown(area):
+    text = "| fault | what holds | shown by |\n|---|---|---|\n"
+    for where, fault, holds, test in fault_rows():
+        if where == area:
+            text += f"| {fault} | {holds} | `{test}` |\n"
+    return text
 
 
 # ---- mdoc ----
@@ -128,6 +157,8 @@ WRITTEN = (
     ("conf/man/health.conf.5", "schemes", schemes_mdoc),
     ("conf/man/health.conf.5", "facts", facts_mdoc),
     ("conf/man/health.conf.5", "outcomes", outcomes_mdoc),
+    *(("conf/doc/faults.md", area, functools.partial(faults_markdown, area))
+      for area in sorted(p.stem.removeprefix("test_") for p in FAULTS.glob("test_*.py"))),
 )
 
 
@@ -150,3 +181,10 @@ def test_a_document_says_what_the_source_does(document, what, write):
 def test_the_readme_tells_of_every_scheme():
     told = [name for names, *_ in readme_schemes() for name in names]
     assert sorted(told) == sorted(name for name, _, _ in described("schemes"))
+
+
+def test_a_row_that_points_elsewhere_points_to_a_test():
+    for *_, test in fault_rows():
+        file, found, name = test.partition("::")
+        if found:
+            assert f"\ndef {name.partition('[')[0]}(" in (TOP / file).read_text(), test

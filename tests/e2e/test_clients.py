@@ -9,7 +9,7 @@ import time
 import pytest
 
 import daemon
-from conftest import has_ipv6
+from fixtures import has_ipv6
 from waiting import SCALE, wait_for
 
 CONF = 'name = "trips"; listen = %s; workers = %d;'

@@ -1,0 +1,56 @@
+"""The fault matrix: each test here is one row of it, and is watched by a witness.
+
+    @row("connection refused", "down, and named, within two checks")
+    def test_connection_refused(peers, witness):
+        peer = peers.http()
+        witness.watch(peer.url())
+        with witness.fault("Error. connection refused", outcome="connect_refused"):
+            peer.close()
+        with witness.recovery():
+            peer.open()
+
+conf/doc/faults.md is written from the rows; see tests/compile/test_docs.py. The fixtures are those
+of the end-to-end tests (../e2e/fixtures.py), and `witness`, which says in witness.py what it holds
+against every row.
+"""
+import json
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "e2e"))
+
+from fixtures import *  # noqa: E402,F401,F403
+import witness as witness_module  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "row(fault, holds): the test's row of the matrix")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--rows-to", help="write the matrix there, one row a line of JSON")
+
+
+def pytest_collection_modifyitems(config, items):
+    rows = []
+    for item in items:
+        found = item.get_closest_marker("row")
+        if found is None or "witness" not in item.fixturenames:
+            raise pytest.UsageError(f"{item.nodeid}: a row of the matrix has @row and a witness")
+        rows.append((item.path.stem.removeprefix("test_"), *found.args, item.name))
+    if config.getoption("--rows-to"):
+        for module in {item.module.__name__: item.module for item in items}.values():
+            rows += [(module.__name__.removeprefix("test_"), *row)
+                     for row in getattr(module, "ELSEWHERE", ())]
+        pathlib.Path(config.getoption("--rows-to")).write_text(
+            "".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture
+def witness(healthsvc, peers):
+    """Watches one daemon; what it saw is judged when the test has ended."""
+    made = witness_module.Witness(healthsvc, peers)
+    yield made
+    made.end()

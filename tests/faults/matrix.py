@@ -1,0 +1,14 @@
+"""What a row of the fault matrix is."""
+import pytest
+
+
+def row(fault, holds):
+    """Marks a test as a row: what goes wrong, and what must hold besides what the witness holds
+    against every row. A `holds` that takes something of the witness's away says so and why."""
+    return pytest.mark.row(fault, holds)
+
+
+def elsewhere(fault, holds, test):
+    """For a file's list ELSEWHERE: a row that a test of another folder shows; `test` is its file,
+    "::" and its name."""
+    return fault, holds, test
