@@ -1,7 +1,8 @@
 """Fake dependencies on loopback, well and badly behaved.
 
 Each Peer is a listening socket on a port of its own and one thread a connection. It counts its
-connections, and can be closed (connections are then refused) and opened again on the same port.
+connections, can be closed (connections are then refused) and opened again on the same port, and can
+turn into another kind of peer and back.
 """
 import queue
 import socket
@@ -11,34 +12,37 @@ import threading
 import time
 
 
-def _bound(port):
+def _bound(address, port):
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("127.0.0.1", port))
+    sock.bind((address, port))
     return sock
 
 
 class Peer:
-    """Listens; hands each connection to `serve(sock)`, which may read, write, raise or wait on
-    `self.closing`."""
+    """Listens on `bind`, as `host` to those who ask; hands each connection to `serve(peer, sock)`,
+    which may read, write, raise or wait on `peer.closing`. `serve` and `tls` may be changed: they
+    hold for the next connection."""
 
-    def __init__(self, serve, tls=None):
-        self._serve = serve
-        self._tls = tls
+    def __init__(self, serve, tls=None, bind="127.0.0.1", port=0, host=None):
+        self.serve = serve
+        self.tls = tls
+        self._bind = bind
+        self._host = host or bind
         self._lock = threading.Lock()
         self._connections = set()
         self.connections = 0
         self.requests = []
         self.times = []
         # Bound, never listening: keeps the port ours while the peer is closed.
-        self._reserve = _bound(0)
+        self._reserve = _bound(bind, port)
         self.port = self._reserve.getsockname()[1]
         self._listener = None
         self.open()
 
     def open(self):
         self.closing = threading.Event()
-        self._listener = listener = _bound(self.port)
+        self._listener = listener = _bound(self._bind, self.port)
         listener.listen(128)
         threading.Thread(target=self._accept, args=(listener, self.closing), daemon=True).start()
 
@@ -61,10 +65,10 @@ class Peer:
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self._host}:{self.port}"
 
-    def url(self, path="/", scheme="http", host="127.0.0.1"):
-        return f"{scheme}://{host}:{self.port}{path}"
+    def url(self, path="/", scheme="http", host=None):
+        return f"{scheme}://{host or self._host}:{self.port}{path}"
 
     def _accept(self, listener, closing):
         while not closing.is_set():
@@ -80,9 +84,10 @@ class Peer:
     def _converse(self, sock):
         try:
             # Bounded by the far end: every check has a deadline and then closes.
-            wrapped = self._tls.wrap_socket(sock, server_side=True) if self._tls else sock
-            self._serve(self, wrapped)
-            if self._tls:
+            tls = self.tls
+            wrapped = tls.wrap_socket(sock, server_side=True) if tls else sock
+            self.serve(self, wrapped)
+            if tls:
                 wrapped.close()
         except (OSError, ssl.SSLError):
             pass
@@ -123,9 +128,10 @@ def reply_bytes(status=200, body="Up and running\n", headers=()):
 
 
 class Peers:
-    """Makes peers and ends them."""
+    """Makes peers and ends them. `where` goes to each Peer."""
 
-    def __init__(self):
+    def __init__(self, **where):
+        self._where = where
         self._made = []
 
     def close(self):
@@ -133,7 +139,7 @@ class Peers:
             peer.close()
 
     def add(self, serve, tls=None):
-        peer = Peer(serve, tls)
+        peer = Peer(serve, tls, **self._where)
         self._made.append(peer)
         return peer
 

@@ -14,6 +14,7 @@ of the end-to-end tests (../e2e/fixtures.py), and `witness`, which says in witne
 against every row.
 """
 import json
+import os
 import pathlib
 import sys
 
@@ -22,6 +23,8 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "e2e"))
 
 from fixtures import *  # noqa: E402,F401,F403
+import peers as peers_module  # noqa: E402
+import wire  # noqa: E402
 import witness as witness_module  # noqa: E402
 
 
@@ -46,6 +49,25 @@ def pytest_collection_modifyitems(config, items):
                      for row in getattr(module, "ELSEWHERE", ())]
         pathlib.Path(config.getoption("--rows-to")).write_text(
             "".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture
+def network():
+    """A network of the test's own, which it can break: see wire.py. Ask for it before anything that
+    is to be in it."""
+    if os.geteuid() != 0:
+        pytest.skip("a network of its own needs root")
+    made = wire.Network()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def far(network):
+    """Peers at the far end of the network's wire."""
+    made = peers_module.Peers(bind=wire.NEAR, host=wire.FAR)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -72,12 +72,12 @@ class Witness:
         self.beside = {name: peers.http() for name in BESIDE}
 
     def watch(self, asks=None, settings="", *, up="OK", period=PERIOD_S, timeout=TIMEOUT_S,
-              confirm=CONFIRM_S, fall=FALL, rise=RISE, head="", more="", **how):
+              confirm=CONFIRM_S, fall=FALL, rise=RISE, head="", more="", also=None, **how):
         """Starts a daemon that asks `faulty`, if `asks` is given (a URL, or settings like
         'exec = [...];'), and the two beside it; returns once all that is listed is as it should
         be: `up` is what the faulty one's line then says. Seconds are stretched by SCALE. `settings`
         are the faulty one's, `head` is put before and `more` at the end of the file's
-        dependencies. What is in `how` goes to daemon.Daemon."""
+        dependencies, whose states are in `also`. What is in `how` goes to daemon.Daemon."""
         self.period, self.timeout, self.confirm = (s * SCALE for s in (period, timeout, confirm))
         self.fall, self.rise = fall, rise
         faulty = ""
@@ -95,15 +95,15 @@ class Witness:
             'listen = "127.0.0.1:0";\n'
         self.conf = f'name = "gateway";\n{listen}{head}\ndependencies = (\n  {listed}\n);\n'
         self.svc = self._healthsvc(self.conf, **how)
-        for name in BESIDE:
-            self._believe(name, "OK")
+        wanted = {name: "OK" for name in BESIDE} | (also or {})
         if asks is not None:
-            self._believe("faulty", up)
+            wanted["faulty"] = up
+        for name, state in wanted.items():
+            self._believe(name, state)
         for kept in (False, True):
             self._pollers.append(threading.Thread(target=self._poll, args=(kept,), daemon=True))
             self._pollers[-1].start()
-        self._began = self._settle({name: "OK" for name in BESIDE}
-                                   | ({"faulty": up} if asks is not None else {}))
+        self._began = self._settle(wanted)
         # What was before the first outcomes is "not checked yet", which is the truth.
         self._polls[:] = [p for p in self._polls if p.began >= self._began]
         return self.svc
