@@ -328,16 +328,27 @@ static void connected(struct stream *s, struct attempt *a, bool readable) REQUIR
         start_talking(s, readable);
 }
 
-/* Fetches how a non-blocking connect ended: 0 or errno. */
+static void close_by_reset(int fd)
+{
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+}
+
+/* Fetches how a non-blocking connect ended: 0 or errno. One that met itself is not found out by a
+ * scheme that says nothing, and would by a polite close keep the port in TIME_WAIT, and so from the
+ * service that wants to listen on it again. */
 static int connect_error(struct stream *s, struct attempt *a, uint32_t events)
 {
+    bool look = !speaks(s) || dialogue_of(s)->polite;
     int err = 0;
     socklen_t len = sizeof err;
     if ((events & (EPOLLERR | EPOLLHUP)) &&
         getsockopt(a->watch.fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0)
         err = errno;
-    if (err == 0 && !speaks(s) && met_itself(a->watch.fd, &s->addresses[a - s->attempts]))
+    if (err == 0 && look && met_itself(a->watch.fd, &s->addresses[a - s->attempts])) {
+        close_by_reset(a->watch.fd);
         err = ECONNREFUSED;
+    }
     return err;
 }
 
@@ -490,10 +501,8 @@ static void disconnect(struct stream *s, bool polite) REQUIRES(checker_role)
         ERR_clear_error();
         s->ssl = NULL;
     }
-    if (s->fd >= 0 && !polite) {
-        struct linger reset = {.l_onoff = 1, .l_linger = 0};
-        (void)setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    }
+    if (s->fd >= 0 && !polite)
+        close_by_reset(s->fd);
     s->fd = -1;
     s->kept = kept_free(s->kept);
     for (size_t i = 0; i < RESOLVER_MAX_ADDRESSES; i++)

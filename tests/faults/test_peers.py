@@ -109,6 +109,38 @@ def test_a_full_backlog(peers, witness):
         peer.open()
 
 
+@row("nobody listens on a local port of the ephemeral range: a connection may meet itself",
+     "down: refused; never up by talking to itself, and never in the way of who listens there next")
+def test_a_connection_that_meets_itself(network, peers, witness, folder):
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    # Few ports to choose from, so that it happens now and not once a month. Linux takes every other
+    # one first, from the lowest.
+    with open("/proc/sys/net/ipv4/ip_local_port_range", "w") as file:
+        file.write(f"{port} {port + 7}")
+
+    def meets_itself():
+        with socket.socket() as sock:
+            met = sock.connect_ex(("127.0.0.1", port)) == 0
+            peers_module.reset(sock)
+        return met
+    wait_for(meets_itself, what="a connection that meets itself")
+    refused = r"Error\. connection refused"
+    witness.watch(f"tcp://127.0.0.1:{port}", up=refused, head=f'listen = "unix:{folder}/s";',
+                  period=0.1, timeout=0.09, confirm=0.1)
+    checks = witness.checks("bad")
+    wait_for(lambda: witness.checks("bad") >= checks + 60, 20)
+
+    def listens_again():
+        try:
+            return peers_module.Peers(port=port).hung()
+        except OSError:
+            return None  # a connection to another port has it for a moment
+    with witness.recovery():
+        wait_for(listens_again, what="the port for its service")
+
+
 @row("thirty dependencies hang, with a timeout of 50 s",
      "not checked yet; every answer comes at once, and so does the end")
 def test_everything_hangs(peers, witness):
