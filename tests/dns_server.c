@@ -22,7 +22,7 @@ struct rule {
     enum dns_reply reply;
     char addresses[256];
     uint32_t ttl_s;
-    unsigned count;
+    unsigned count, count_six;
 };
 
 struct dns_server {
@@ -101,18 +101,20 @@ static size_t reply_to(struct dns_server *s, const uint8_t *in, size_t len, bool
     struct rule *rule = find(s, name);
     if (rule != NULL) {
         rule->count += type == TYPE_A && !tcp;
+        rule->count_six += type == TYPE_AAAA && !tcp;
         r = *rule;
     }
     pthread_mutex_unlock(&s->lock);
 
-    if (r.reply == DNS_REPLY_SILENCE)
+    bool half = r.reply == DNS_REPLY_HALF;
+    if (r.reply == DNS_REPLY_SILENCE || (half && type == TYPE_AAAA && r.count_six == 1))
         return 0;
     memcpy(out, in, at);
     put16(out + 2, 0x8180); /* a response, recursion desired and available */
     memset(out + 6, 0, 6);
     if (r.reply == DNS_REPLY_NXDOMAIN)
         out[3] |= 3;
-    else if (r.reply == DNS_REPLY_SERVFAIL)
+    else if (r.reply == DNS_REPLY_SERVFAIL || (half && type == TYPE_A))
         out[3] |= 2;
     else if (r.reply == DNS_REPLY_BY_TCP && !tcp)
         out[2] |= 2;

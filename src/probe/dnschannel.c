@@ -224,6 +224,21 @@ static void collect(const struct ares_addrinfo *ai, struct dns_result *result)
     result->ttl_s = ttl_s;
 }
 
+static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *ai);
+
+static void ask(struct dns_question *q)
+{
+    const struct ares_addrinfo_hints hints = {.ai_family = q->family};
+    ares_getaddrinfo(q->channel->ares, q->name, NULL, &hints, on_answer, q);
+}
+
+/* "No address" of both families is the word of the answer that came last, whatever became of the
+ * other; so it counts only once each family alone has none (c-ares 1.18, end_hquery()). */
+static int family_to_ask_alone(int asked)
+{
+    return asked == AF_UNSPEC ? AF_INET : asked == AF_INET ? AF_INET6 : AF_UNSPEC;
+}
+
 static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo *ai)
 {
     (void)timeouts;
@@ -234,16 +249,23 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
     ares_freeaddrinfo(ai);
     if (result.outcome == OUTCOME_OK && result.count == 0)
         result.outcome = OUTCOME_DNS_NO_ADDRESS;
+    int next = family_to_ask_alone(q->family);
+    if (result.outcome == OUTCOME_DNS_NO_ADDRESS && next != AF_UNSPEC) {
+        q->family = next;
+        ask(q);
+        return;
+    }
     q->channel->outstanding--;
     q->done(q, &result);
 }
 
 void dns_channel_ask(struct dns_channel *ch, const char *name, struct dns_question *q)
 {
-    static const struct ares_addrinfo_hints hints = {.ai_family = AF_UNSPEC};
     q->channel = ch;
+    q->name = name;
+    q->family = AF_UNSPEC;
     ch->outstanding++;
     if (!ch->tick.node.queued)
         loop_timer_set(ch->loop, &ch->tick, loop_now_ms(ch->loop) + TICK_MS);
-    ares_getaddrinfo(ch->ares, name, NULL, &hints, on_answer, q);
+    ask(q);
 }

@@ -17,6 +17,8 @@ struct dns_channel;
 struct dns_question {
     struct dns_channel *channel; /* the channel's */
     /* Exactly once; from inside dns_channel_ask() if the answer is at hand (the hosts file). */
+    const char *name; /* borrowed until `done` */
+    int family;       /* what is asked for now; AF_UNSPEC: both */
     void (*done)(struct dns_question *q, const struct dns_result *result);
 };
 
@@ -29,7 +31,7 @@ struct dns_channel *dns_channel_free(struct dns_channel *ch) REQUIRES(checker_ro
 void dns_channel_retire(struct dns_channel *ch, struct dns_channel **retired)
     REQUIRES(checker_role);
 
-/* Asks for the addresses of `name`, of both families. */
+/* Asks for the addresses of `name`, of both families; borrows it until `done`. */
 void dns_channel_ask(struct dns_channel *ch, const char *name, struct dns_question *q)
     REQUIRES(checker_role);
 

@@ -233,6 +233,22 @@ TEST(failing_server_is_not_the_names_fault)
     tear_down();
 }
 
+/* That there is no IPv6 address, said last, must not hide that nobody could tell about IPv4. */
+TEST(half_an_answer_is_not_the_names_fault)
+{
+    set_up();
+    dns_server_set(server, "trips.test", DNS_REPLY_HALF, "", 60);
+    struct look l;
+    look_up_and_wait(&l, "trips.test");
+    EXPECT_INT(l.answer.outcome, OUTCOME_DNS_TRY_AGAIN);
+
+    dns_server_set(server, "trips.test", DNS_REPLY_ADDRESSES, "127.0.0.8", 60);
+    look_up_and_wait(&l, "trips.test");
+    EXPECT_INT(l.answer.outcome, OUTCOME_OK);
+    EXPECT_STR(address(&l, 0), "127.0.0.8");
+    tear_down();
+}
+
 TEST(silent_server_times_out)
 {
     set_up();
@@ -478,6 +494,7 @@ int main(void)
     RUN(answer_is_kept);
     RUN(no_such_name);
     RUN(failing_server_is_not_the_names_fault);
+    RUN(half_an_answer_is_not_the_names_fault);
     RUN(silent_server_times_out);
     RUN(closed_port_of_server);
     RUN(many_wait_for_one_query);
