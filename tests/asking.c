@@ -164,9 +164,9 @@ unsigned ask(struct asked *asked, size_t count, const struct ask_options *option
     int r = loop_new(&round.loop);
     if (r == 0)
         r = engine_new(round.loop, round.options->nameservers, &round.engine);
-    if (r == 0)
-        r = loop_post(round.loop, begin, &round);
+    struct loop_letter letter = {.fn = begin, .arg = &round};
     if (r == 0) {
+        loop_post(round.loop, &letter);
         if (round.options->limit > 0)
             engine_set_limit(round.engine, round.options->limit);
         loop_run(round.loop);

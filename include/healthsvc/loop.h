@@ -51,8 +51,15 @@ struct loop *loop_free(struct loop *loop);
 void loop_run(struct loop *loop) EXCLUDES(checker_role);
 void loop_stop(struct loop *loop) REQUIRES(checker_role);
 
-/* Runs fn(arg) on the loop's thread, in the order of posting. -ENOMEM, else 0. Any thread. */
-int loop_post(struct loop *loop, void (*fn)(void *arg), void *arg) MUST_CHECK;
+/* A message to the loop's thread. It lies in its sender's memory, so that posting cannot fail, and
+ * belongs to fn once that is called. */
+struct loop_letter {
+    void (*fn)(void *arg);
+    void *arg;
+    struct loop_letter *next; /* the loop's */
+};
+/* Runs letter->fn(letter->arg) on the loop's thread, in the order of posting. Any thread. */
+void loop_post(struct loop *loop, struct loop_letter *letter);
 
 /* Monotonic time of this turn of the loop, milliseconds. */
 int64_t loop_now_ms(const struct loop *loop) REQUIRES(checker_role);

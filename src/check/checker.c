@@ -31,6 +31,7 @@ struct checker {
     struct loop *loop;
     struct engine *engine;
     pthread_t thread;
+    struct loop_letter stop;
 
     struct config *posted; /* main's: the configuration that was posted last */
 
@@ -47,6 +48,7 @@ struct checker {
 };
 
 struct reload_letter {
+    struct loop_letter letter;
     struct checker *checker;
     struct reload_plan *plan;
     size_t max_in_flight;
@@ -196,20 +198,20 @@ int checker_reload(struct checker *c, struct config *config, size_t max_in_fligh
     struct reload_letter *letter = malloc(sizeof *letter);
     if (letter == NULL)
         return -ENOMEM;
-    letter->checker = c;
-    letter->max_in_flight = max_in_flight;
+    *letter = (struct reload_letter){
+        .letter = {.fn = on_reload, .arg = letter},
+        .checker = c,
+        .max_in_flight = max_in_flight,
+    };
     int r = reload_plan_new(c->posted, config, &letter->plan);
-    if (r == 0) {
-        r = loop_post(c->loop, on_reload, letter);
-        if (r == 0) {
-            config_unref(c->posted);
-            c->posted = config_ref(config);
-            return 0;
-        }
-        reload_plan_free(letter->plan);
+    if (r < 0) {
+        free(letter);
+        return r;
     }
-    free(letter);
-    return r;
+    loop_post(c->loop, &letter->letter);
+    config_unref(c->posted);
+    c->posted = config_ref(config);
+    return 0;
 }
 
 static void on_begin(void *arg)
@@ -272,6 +274,7 @@ int checker_start(struct config *config, size_t max_in_flight, const struct chec
     c->hooks = *hooks;
     c->watcher = (struct target_watcher){.checked = on_checked, .arg = c};
     c->publish.fire = on_publish;
+    c->stop = (struct loop_letter){.fn = on_stop, .arg = c};
     c->coalesce_ms = COALESCE_MS;
     c->config = config_ref(config);
     c->posted = config_ref(config);
@@ -288,14 +291,13 @@ int checker_start(struct config *config, size_t max_in_flight, const struct chec
         r = -ENOMEM;
         goto fail;
     }
+    letter->letter = (struct loop_letter){.fn = on_begin, .arg = letter};
     letter->checker = c;
     r = reload_plan_new(NULL, config, &letter->plan);
     if (r < 0)
         goto fail;
     publish_unknown(hooks, config, letter->plan);
-    r = loop_post(c->loop, on_begin, letter);
-    if (r < 0)
-        goto fail;
+    loop_post(c->loop, &letter->letter);
     r = -pthread_create(&c->thread, NULL, run, c);
     if (r < 0)
         goto fail;
@@ -314,9 +316,7 @@ struct checker *checker_stop(struct checker *c)
 {
     if (c == NULL)
         return NULL;
-    /* Without memory for the letter the thread cannot be told; the process is about to end. */
-    if (loop_post(c->loop, on_stop, c) < 0)
-        return NULL;
+    loop_post(c->loop, &c->stop);
     pthread_join(c->thread, NULL);
     return checker_free(c);
 }

@@ -27,12 +27,6 @@
 #define EVENTS_PER_BATCH 256
 #define BATCHES_PER_TURN 4 /* then timers get their turn; the set stays readable */
 
-struct letter {
-    struct letter *next;
-    void (*fn)(void *arg);
-    void *arg;
-};
-
 struct CAPABILITY("mutex") loop_lock {
     pthread_mutex_t mutex;
 };
@@ -62,8 +56,8 @@ struct loop {
     void (*beat_fn)(void *arg);
     void *beat_arg;
 
-    struct letter *inbox GUARDED_BY(inbox_lock);
-    struct letter **inbox_end GUARDED_BY(inbox_lock);
+    struct loop_letter *inbox GUARDED_BY(inbox_lock);
+    struct loop_letter **inbox_end GUARDED_BY(inbox_lock);
 };
 
 struct loop_role checker_role;
@@ -134,14 +128,13 @@ static void on_wake(uv_async_t *handle)
     struct loop *loop = handle->data;
     mark(loop);
     lock_inbox();
-    struct letter *first = loop->inbox;
+    struct loop_letter *first = loop->inbox;
     loop->inbox = NULL;
     loop->inbox_end = &loop->inbox;
     unlock_inbox();
     while (first != NULL) {
-        struct letter *next = first->next;
+        struct loop_letter *next = first->next;
         first->fn(first->arg);
-        free(first);
         first = next;
     }
 }
@@ -270,13 +263,6 @@ struct loop *loop_free(struct loop *loop)
     if (loop->epoll_fd >= 0)
         close(loop->epoll_fd);
     free_garbage(loop);
-    lock_inbox();
-    while (loop->inbox != NULL) {
-        struct letter *next = loop->inbox->next;
-        free(loop->inbox);
-        loop->inbox = next;
-    }
-    unlock_inbox();
     free(loop);
     return NULL;
 }
@@ -303,18 +289,14 @@ void loop_stop(struct loop *loop)
     uv_stop(&loop->uv);
 }
 
-int loop_post(struct loop *loop, void (*fn)(void *arg), void *arg)
+void loop_post(struct loop *loop, struct loop_letter *letter)
 {
-    struct letter *letter = malloc(sizeof *letter);
-    if (letter == NULL)
-        return -ENOMEM;
-    *letter = (struct letter){.fn = fn, .arg = arg};
+    letter->next = NULL;
     lock_inbox();
     *loop->inbox_end = letter;
     loop->inbox_end = &letter->next;
     unlock_inbox();
     uv_async_send(&loop->wake);
-    return 0;
 }
 
 int64_t loop_now_ms(const struct loop *loop)
