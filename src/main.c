@@ -149,10 +149,8 @@ static void on_reloaded(void *arg, const char *summary)
     (void)arg;
     log_notice("reloaded: %s", summary);
     stats_add(&stats.reloads_ok, 1);
-    atomic_store(&stats.last_reload_ok, 1);
     atomic_store(&stats.last_reload_wall_ms, clock_wall_ms());
-    notify_status_reload(NULL);
-    notify_ready();
+    notify_reload_applied();
 }
 
 static void on_beat(void *arg)
@@ -315,11 +313,7 @@ static void reload(struct daemon *d)
             (void)snprintf(fault, sizeof fault, "%s", why.len > 0 ? why.data : strerror(-r));
         log_error("reload failed: %s; keeping the running configuration", fault);
         stats_add(&stats.reloads_failed, 1);
-        atomic_store(&stats.last_reload_ok, 0);
-        char status[300];
-        (void)snprintf(status, sizeof status, "the last reload failed: %s", fault);
-        notify_status_reload(status);
-        notify_ready();
+        notify_reload_failed(fault);
     }
     strbuf_done(&why);
     config_unref(config);
@@ -336,6 +330,8 @@ static void wait_out_shutdown(const struct config *config, const sigset_t *signa
         int sig = sigtimedwait(signals, NULL, &wait);
         if (sig == SIGTERM || sig == SIGINT)
             _exit(EXIT_FAULT);
+        if (sig == SIGHUP)
+            log_warning("reload refused: shutting down; keeping the running configuration");
     }
 }
 

@@ -1,9 +1,16 @@
-/* A datagram a message: small enough to write, and one library less to link. */
+/*
+ * A datagram a message: small enough to write, and one library less to link.
+ *
+ * Reloads overlap: one that fails ends at once, on main, while those before it may still be on their
+ * way to the checker, which applies them in their order. So the end that comes last need not be
+ * that of the last one, and "ready" would be wrong while another is under way.
+ */
 #include "daemon/notify.h"
 
 #include <healthsvc/attr.h>
 #include <healthsvc/clock.h>
 #include <healthsvc/log.h>
+#include <healthsvc/stats.h>
 #include <healthsvc/units.h>
 
 #include <inttypes.h>
@@ -28,6 +35,9 @@ static bool watchdog;
 static struct status_lock lock = {PTHREAD_MUTEX_INITIALIZER};
 static char health[STATUS_BYTES] GUARDED_BY(lock);
 static char reload[STATUS_BYTES] GUARDED_BY(lock);
+static bool stopping GUARDED_BY(lock);
+static unsigned under_way GUARDED_BY(lock); /* reloads */
+static unsigned older GUARDED_BY(lock);     /* of those: began before one that has failed since */
 
 static void status_lock(void) ACQUIRE(lock) NO_THREAD_SAFETY_ANALYSIS
 {
@@ -94,13 +104,19 @@ void notify_ready(void)
 void notify_reloading(void)
 {
     char text[80];
+    status_lock();
+    under_way++;
     (void)snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, clock_mono_us());
     say(text);
+    status_unlock();
 }
 
 void notify_stopping(void)
 {
+    status_lock();
+    stopping = true;
     say("STOPPING=1");
+    status_unlock();
 }
 
 void notify_watchdog(void)
@@ -125,9 +141,34 @@ void notify_status_health(const char *text)
     status_unlock();
 }
 
-void notify_status_reload(const char *text)
+static void reload_ended(void) REQUIRES(lock)
+{
+    under_way--;
+    if (under_way == 0 && !stopping)
+        say("READY=1");
+}
+
+void notify_reload_failed(const char *why)
+{
+    char text[STATUS_BYTES];
+    (void)snprintf(text, sizeof text, "the last reload failed: %s", why);
+    status_lock();
+    older = under_way - 1;
+    atomic_store(&stats.last_reload_ok, 0);
+    set_status(reload, text);
+    reload_ended();
+    status_unlock();
+}
+
+void notify_reload_applied(void)
 {
     status_lock();
-    set_status(reload, text);
+    if (older > 0) {
+        older--;
+    } else {
+        atomic_store(&stats.last_reload_ok, 1);
+        set_status(reload, NULL);
+    }
+    reload_ended();
     status_unlock();
 }

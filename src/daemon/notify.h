@@ -12,12 +12,16 @@
 
 void notify_init(void);
 void notify_ready(void);
-void notify_reloading(void); /* ends with the next notify_ready() */
 void notify_stopping(void);
+/* A reload begins, and ends in one of the others: failed before a later one begins, or applied, in
+ * the order of their beginning, at any time. "Ready" is said when none is under way. The status, and
+ * the metric of the last reload, tell of the one that began last. */
+void notify_reloading(void);
+void notify_reload_failed(const char *why);
+void notify_reload_applied(void);
 /* The loop is alive; sent on only if the supervisor set a watchdog for this process. */
 void notify_watchdog(void);
-/* The two halves of STATUS=; each call sends both. NULL or "": nothing to say. */
+/* The first half of STATUS=; the second is how the last reload failed. */
 void notify_status_health(const char *text);
-void notify_status_reload(const char *text);
 
 #endif

@@ -354,6 +354,43 @@ def test_a_frozen_checker_stops_the_watchdog(healthsvc, tmp_path):
     supervisor.close()
 
 
+def test_the_last_reload_is_told_whichever_ends_last(healthsvc, peers, tmp_path):
+    """One that fails overtakes one that the checker has yet to apply."""
+    from test_faults import Frozen
+    supervisor = Supervisor(tmp_path / "notify")
+    listed = dependency("trips", peers.http())
+    svc = healthsvc(conf(listed), env={"NOTIFY_SOCKET": supervisor.path})
+    svc.wait_health("^200 ")
+    two = HEAD.replace('"127.0.0.1:0"', '["127.0.0.1:0", "127.0.0.1:0"]')
+    with Frozen(svc.pid, "healthsvc-check"):
+        svc.reload(conf(listed, head=two), wait=False)
+        wait_for(lambda: len(svc.addresses) == 2, what="the first reload on its way to the checker")
+        assert "keeping the running configuration" in svc.reload("broken")
+        wait_for(lambda: supervisor.seen("STATUS=.*; the last reload failed: .*"))
+        assert len(supervisor.seen("RELOADING=1")) == 2
+        assert len(supervisor.seen("READY=1")) == 1
+    svc.wait_log("reloaded: ")
+    wait_for(lambda: len(supervisor.seen("READY=1")) == 2)
+    assert "the last reload failed" in supervisor.seen("STATUS=.*")[-1]
+    assert svc.metric('healthsvc_reloads_total{result="ok"}') == 1
+    assert svc.metric("healthsvc_config_last_reload_successful") == 0
+    svc.reload(conf(listed))
+    wait_for(lambda: len(supervisor.seen("READY=1")) == 3)
+    assert "reload" not in supervisor.seen("STATUS=.*")[-1]
+    assert svc.metric("healthsvc_config_last_reload_successful") == 1
+    supervisor.close()
+
+
+def test_a_reload_during_shutdown_is_refused(healthsvc):
+    svc = healthsvc('name = "trips"; listen = "127.0.0.1:0"; shutdown_delay = "10m";')
+    svc.kill(signal.SIGTERM)
+    svc.wait_health("^500 .*shutting down")
+    svc.kill(signal.SIGHUP)
+    svc.wait_log("reload refused: shutting down; keeping the running configuration$")
+    svc.kill(signal.SIGTERM)
+    svc.wait_exit()
+
+
 def test_lines_for_the_journal_carry_their_priority(healthsvc, tmp_path):
     """JOURNAL_STREAM names the device and inode of standard error, systemd.exec(5)."""
     log = tmp_path / "daemon0" / "log"
