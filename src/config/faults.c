@@ -79,9 +79,7 @@ static int compare(const void *a, const void *b)
 
     if (left->line != right->line)
         return left->line < right->line ? -1 : 1;
-    if (left->order != right->order)
-        return left->order < right->order ? -1 : 1;
-    return 0;
+    return left->order < right->order ? -1 : 1; /* no two are equal */
 }
 
 void faults_sort(struct faults *f)

@@ -66,10 +66,8 @@ static void settle_name(struct loader *l, const config_setting_t *root)
     size_t len;
 
     if (config->name == NULL) {
-        if (gethostname(host, sizeof host) != 0 || host[0] == '\0')
-            config->name = strdup("localhost");
-        else
-            config->name = strndup(host, sizeof host);
+        (void)gethostname(host, sizeof host - 1);
+        config->name = strdup(host[0] != '\0' ? host : "localhost");
         if (config->name == NULL)
             l->no_memory = true;
         return;

@@ -246,8 +246,10 @@ def test_changed_arguments_are_asked_anew(healthsvc):
     ('exec = [ "/bin/echo", "a\\nb" ];', "'exec' must not contain CR, LF or NUL"),
     ('url = "exec://bin/true";', "'url' has no scheme 'exec': set 'exec' instead"),
     ('url = "file://host/x";', "'url': the path of a file follows three slashes: file:///path"),
+    ('url = "file://?y";', "'url': the path of a file follows three slashes: file:///path"),
     ('url = "file:///x?y";', "'url': a file has no query: a '?' in its name is written %3F"),
     ('url = "file:///x%0";', "'url': a '%' must be followed by two hexadecimal digits, not 00"),
+    ('url = "file:///x%g0";', "'url': a '%' must be followed by two hexadecimal digits, not 00"),
     ('url = "file:///x%00";', "'url': a '%' must be followed by two hexadecimal digits, not 00"),
     ('url = "file:///x"; match = "(";', "'match': missing closing parenthesis, at offset 1"),
     ('url = "icmp://h:1";', "'url': a port has no use with scheme icmp"),
@@ -258,6 +260,26 @@ def test_changed_arguments_are_asked_anew(healthsvc):
                                   "AAAA, CNAME, MX, NS, PTR, SOA, SRV, TXT"),
     ('url = "dns://h/a"; expect_records = "x";',
      "'expect_records': records of type A are addresses"),
+    ('url = "dns://h/a"; expect_records = [ "192.0.2.1.192.0.2.1.192.0.2.1.192.0.2.1.192.0.2.1" ];',
+     "'expect_records': records of type A are addresses"),
+    ('url = "dns://h/a?type=AAAA"; expect_records = "192.0.2.1";',
+     "'expect_records': records of type AAAA are addresses"),
+    ('url = "dns://h/a?type=TXT"; expect_records = [ %s ];' % ", ".join(['"x"'] * 33),
+     "'expect_records': more than 32"),
+    ('url = "dns://h/a?"; expect_records = "x";',
+     "'url': after the name comes nothing, or ?type= and one of A, AAAA, CNAME, MX, NS, PTR, SOA, "
+     "SRV, TXT"),
+    ('url = "dns://h/%s";' % ("a" * 300), "'url' must name what to ask for: "
+                                          "dns://SERVER/NAME?type=TYPE"),
+    ('url = "dns://h/a"; expect_rcode = [ "NXDOMAIN", "NO" ];',
+     "'expect_rcode' must be a response code or a list of them: \"NOERROR\", \"NXDOMAIN\", "
+     "\"REFUSED\", ..."),
+    ('url = "dns://h/a"; expect_rcode = [ ];',
+     "'expect_rcode' must be a response code or a list of them: \"NOERROR\", \"NXDOMAIN\", "
+     "\"REFUSED\", ..."),
+    ('url = "dns://h/a"; expect_rcode = 5;',
+     "'expect_rcode' must be a response code or a list of them: \"NOERROR\", \"NXDOMAIN\", "
+     "\"REFUSED\", ..."),
     ('url = "dns://h/a"; expect_rcode = "NO";',
      "'expect_rcode' must be a response code or a list of them: \"NOERROR\", \"NXDOMAIN\", "
      "\"REFUSED\", ..."),

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <netinet/in.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -117,6 +118,8 @@ TEST(top_level_faults)
         {"name = \"\\xed\\xa0\\x80\";", "1: 'name' must be UTF-8 without control characters"},
         {"name = \"\\xf4\\x90\\x80\\x80\";", "1: 'name' must be UTF-8 without control characters"},
         {"name = \"\\xe2\\x82\";", "1: 'name' must be UTF-8 without control characters"},
+        {"name = \"\\xe2\\x82\\xc0\";", "1: 'name' must be UTF-8 without control characters"},
+        {"name = \"\\xe0\\x9f\\xbf\";", "1: 'name' must be UTF-8 without control characters"},
         {"workers = 0;", "1: 'workers' is 0, must be 1 .. 1024"},
         {"workers = 1025;", "1: 'workers' is 1025, must be 1 .. 1024"},
         {"workers = \"32\";", "1: 'workers' is \"32\", must be a whole number 1 .. 1024"},
@@ -144,6 +147,7 @@ TEST(top_level_faults)
 #define LISTEN_NAME "must be \"systemd:\" and a FileDescriptorName=: printable ASCII without ':'"
 #define LISTEN_GROUP(settings) "listen = { address = \"unix:/run/x\";\n" settings " };"
 #define TEN "0123456789"
+#define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
 #define LISTEN_TLS \
     "TLS on the listener is not in this build's CivetWeb; put HAProxy or nginx in front"
 
@@ -181,9 +185,15 @@ TEST(address_faults)
          "0...\": the path of a Unix socket is 107 bytes long at most"},
         {"listen = \"fd:3\";", "1: 'listen' is \"fd:3\": sockets that systemd passes are written "
                                "\"systemd\" or \"systemd:NAME\""},
+        {"listen = \"systemd1\";",
+         "1: 'listen' is \"systemd1\": sockets that systemd passes are written \"systemd\" or "
+         "\"systemd:NAME\""},
         {"listen = \"systemd:\";", "1: 'listen' is \"systemd:\": " LISTEN_NAME},
         {"listen = \"systemd:a:b\";", "1: 'listen' is \"systemd:a:b\": " LISTEN_NAME},
         {"listen = \"systemd:a b\";", "1: 'listen' is \"systemd:a b\": " LISTEN_NAME},
+        {"listen = \"systemd:\\xc3\\xa4\";", "1: 'listen' is \"systemd:.\": " LISTEN_NAME},
+        {"listen = \"systemd:" HUNDRED HUNDRED TEN TEN TEN TEN TEN "012345\";",
+         "1: 'listen' is \"systemd:" TEN TEN TEN TEN "012345678...\": " LISTEN_NAME},
         {"listen = [ \"unix:/a\", \"systemd\", \"systemd:a\",\n\"systemd:a\",\n\"unix:/a\",\n"
          "\"systemd\" ];",
          "2: 'listen' is \"systemd:a\": this address is listed twice\n"
@@ -201,6 +211,7 @@ TEST(address_faults)
         {LISTEN_GROUP("mode = \"+660\";"),
          "2: 'mode' must be an octal one, \"000\" .. \"0777\", like \"0660\""},
         {LISTEN_GROUP("group = \"no such group\";"), "2: 'group' is none that this machine knows"},
+        {LISTEN_GROUP("group = \"4294967295\";"), "2: 'group' is none that this machine knows"},
         {LISTEN_GROUP("workers = 0;"), "2: 'workers' is 0, must be 1 .. 1024"},
         {LISTEN_GROUP("serve = 5;"), "2: 'serve' is 5, must be a string or a list of strings"},
         {LISTEN_GROUP("serve = [ ];"), "2: 'serve' names nothing"},
@@ -522,6 +533,8 @@ TEST(secret_faults)
          "2: 'password_credential': creds/no cannot be read: No such file or directory"},
         {DEP("password_credential = \"../pw\";"),
          "2: 'password_credential' must be the name of a credential, not a path"},
+        {DEP("password_credential = \".\";"),
+         "2: 'password_credential' must be the name of a credential, not a path"},
         {DEP("password_credential = \"..\";"),
          "2: 'password_credential' must be the name of a credential, not a path"},
         {DEP("password_env = \"HEALTHSVC_TEST_UNSET\";"),
@@ -561,12 +574,16 @@ TEST(secret_faults)
     setenv("PW_LF", SECRET "\nx", 1);
     setenv("CREDENTIALS_DIRECTORY", "creds", 1);
     EXPECT_FAULTS(cases);
-    unsetenv("CREDENTIALS_DIRECTORY");
-    config_unref(load_text(DEP("password_credential = \"pw\";")));
-    EXPECT_STR(told.data,
-               FILE_NAME ":2: 'password_credential': no credentials were passed "
-                         "(LoadCredential= in the unit); by hand, set CREDENTIALS_DIRECTORY to "
-                         "the folder of them\n");
+    for (int set = 0; set < 2; set++) {
+        unsetenv("CREDENTIALS_DIRECTORY");
+        if (set)
+            setenv("CREDENTIALS_DIRECTORY", "", 1);
+        config_unref(load_text(DEP("password_credential = \"pw\";")));
+        EXPECT_STR(told.data,
+                   FILE_NAME ":2: 'password_credential': no credentials were passed "
+                             "(LoadCredential= in the unit); by hand, set CREDENTIALS_DIRECTORY to "
+                             "the folder of them\n");
+    }
 }
 
 TEST(reads_secrets)
@@ -663,12 +680,12 @@ TEST(an_empty_file_is_a_configuration)
 
 TEST(reads_the_top_level)
 {
-    struct config *config =
-        load_good("name = \"Reise \\xc3\\xbc \\xf0\\x9f\\x98\\x80\"; workers = 1024;\n"
-                  "unhealthy_status = 503; shutdown_delay = \"1h\";\n"
-                  "listen = ( \"127.0.0.1:0\", \"[::1]:8080\", \"127.0.0.1:0\" );\n"
-                  "nameservers = [ \"10.0.0.2\", \"127.0.0.1:5353\", \"[::1]\" ];");
-    EXPECT_STR(config->name, "Reise \xc3\xbc \xf0\x9f\x98\x80");
+    struct config *config = load_good(
+        "name = \"Reise \\xc3\\xbc \\xe0\\xa4\\xa8 \\xf0\\x9f\\x98\\x80\"; workers = 1024;\n"
+        "unhealthy_status = 503; shutdown_delay = \"1h\";\n"
+        "listen = ( \"127.0.0.1:0\", \"[::1]:8080\", \"127.0.0.1:0\" );\n"
+        "nameservers = [ \"10.0.0.2\", \"127.0.0.1:5353\", \"[::1]\" ];");
+    EXPECT_STR(config->name, "Reise \xc3\xbc \xe0\xa4\xa8 \xf0\x9f\x98\x80");
     EXPECT_INT(config->workers, 1024);
     EXPECT_INT(config->unhealthy_status, 503);
     EXPECT_INT(config->shutdown_delay_ms, 3600000);
@@ -714,12 +731,16 @@ TEST(reads_the_top_level)
     EXPECT_INT(config->listen_count, 1);
     EXPECT_INT(config->listen[0].workers, 2);
     config_unref(config);
+    config = load_good("listen = { address = \"unix:/run/x\"; group = \"root\"; };");
+    EXPECT_INT(config->listen[0].group, getgrnam("root")->gr_gid);
+    config_unref(config);
     /* The longest path. */
     config = load_good("listen = \"unix:/" TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN "012345\";");
     EXPECT_INT(config->listen[0].addr_len, sizeof(struct sockaddr_un));
     config_unref(config);
-    config = load_good("nameservers = [ ];");
+    config = load_good("nameservers = [ ]; details_for = [ ];");
     EXPECT_STR(config->nameservers, NULL);
+    EXPECT_INT(config->details_for_count, 0);
     config_unref(config);
 }
 
@@ -1159,6 +1180,8 @@ TEST(what_libconfig_would_pass_over)
         {"workers = 2147483648;", "1: 'workers' is 2147483648, must be 1 .. 1024"},
         {"workers = -4294967286;", "1: 'workers' is -4294967286, must be 1 .. 1024"},
         {"workers = 0xFFFFFFFF;", "1: 'workers' is 4294967295, must be 1 .. 1024"},
+        {"workers = 0x7FFFFFFF;", "1: 'workers' is 2147483647, must be 1 .. 1024"},
+        {"workers = 0X80000000;", "1: 'workers' is 2147483648, must be 1 .. 1024"},
         {"workers = 0x10000000A;", "1: 'workers' is 4294967306, must be 1 .. 1024"},
         {"workers = 99999999999999999999999;",
          "1: 'workers' is 9223372036854775807, must be 1 .. 1024"},
@@ -1169,6 +1192,7 @@ TEST(what_libconfig_would_pass_over)
         {"workers = .99999999999;",
          "1: 'workers' is 0.99999999999, must be a whole number 1 .. 1024"},
         {"workers = 1e-99999999999;", "1: 'workers' is 0.0, must be a whole number 1 .. 1024"},
+        {"workers = 1E9;", "1: 'workers' is 1000000000.0, must be a whole number 1 .. 1024"},
         {DEP("period = 1e400;"), "2: 'period' is inf, " DURATION_FORM},
         /* the rest would be cut off, or be all comment */
         {"name = \"a\";\n/* workers = 0;\n\n", "2: the comment that begins here does not end"},

@@ -311,8 +311,11 @@ TEST(formats_unix_sockets_and_what_is_no_address)
     strbuf_done(&b);
 }
 
+#define FORTY "abcdefghijabcdefghijabcdefghijabcdefghij"
+
 TEST(finds_the_nearest_word)
 {
+    static const char *const long_words[] = {FORTY "k", FORTY, "period", NULL};
     static const char *const words[] = {"period", "timeout", "fall", "rise", "ca_file", NULL};
     static const char *const none[] = {NULL};
     static const char *const near[] = {"cat", "bat", "hat", NULL};
@@ -332,6 +335,9 @@ TEST(finds_the_nearest_word)
     EXPECT_STR(units_nearest_word("rat", near), "cat"); /* the first of equals */
     EXPECT_STR(units_nearest_word("hatt", near), "hat");
     EXPECT_STR(units_nearest_word("timeouttimeouttimeouttimeouttimeouttimeout", words), NULL);
+    /* only words of at most 40 bytes are compared */
+    EXPECT_STR(units_nearest_word(FORTY, long_words), FORTY);
+    EXPECT_STR(units_nearest_word("perod", long_words), "period");
 }
 
 TEST(hashes_alike_everywhere)
