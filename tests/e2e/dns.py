@@ -15,14 +15,14 @@ TYPE_A, TYPE_AAAA = 1, 28
 
 
 class NameServer:
-    def __init__(self, ttl=1):
+    def __init__(self, ttl=1, address=("127.0.0.1", 0)):
         self.zone = {}
         self.ttl = ttl
         self.queries = []
         self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._sock.bind(("127.0.0.1", 0))
+        self._sock.bind(address)
         self.port = self._sock.getsockname()[1]
-        self.address = f"127.0.0.1:{self.port}"
+        self.address = f"{address[0]}:{self.port}"
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self):

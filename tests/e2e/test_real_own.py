@@ -208,17 +208,35 @@ def test_a_plugin_asks_a_server(healthsvc, peers):
     assert svc.metric("healthsvc_commands_waiting") == 0
 
 
-def test_a_hanging_command_ends_with_the_daemon(healthsvc, tmp_path):
+def ask_who_hangs(healthsvc, tmp_path, timeout):
+    """A daemon whose one command neither ends nor obeys SIGTERM, and that command's number."""
     script = tmp_path / "hang"
     script.write_text("#!/bin/sh\ntrap '' TERM\necho $$ >\"$1\"\nwhile :; do sleep 1; done\n")
     script.chmod(0o755)
     pid_file = tmp_path / "pid"
-    svc = healthsvc('listen = "127.0.0.1:0"; dependencies = ( { name = "hang"; timeout = "50s"; '
-                    f'period = "60s"; exec = [ "{script}", "{pid_file}" ]; }} );')
+    svc = healthsvc('listen = "127.0.0.1:0"; dependencies = ( { name = "hang"; '
+                    f'timeout = "{timeout}"; period = "60s"; '
+                    f'exec = [ "{script}", "{pid_file}" ]; }} );')
     pid = int(wait_for(lambda: pid_file.exists() and pid_file.read_text().strip(), 10))
     assert os.getpgid(pid) == pid
-    assert svc.stop() == 0
+    return svc, pid
+
+
+def wait_gone(pid):
     wait_for(lambda: not pathlib.Path(f"/proc/{pid}").exists(), 10, "the end of the command")
+
+
+def test_a_hanging_command_ends_with_the_daemon(healthsvc, tmp_path):
+    svc, pid = ask_who_hangs(healthsvc, tmp_path, "50s")
+    assert svc.stop() == 0
+    wait_gone(pid)
+
+
+def test_a_command_that_ignores_sigterm_is_killed(healthsvc, tmp_path):
+    svc, pid = ask_who_hangs(healthsvc, tmp_path, f"{SCALE}s")
+    svc.wait_health("^500 .*hang status: Error. timeout after ")
+    wait_gone(pid)
+    wait_for(lambda: svc.metric("healthsvc_commands_running") == 0, 10)
 
 
 def test_commands_that_wait_for_others_are_counted(healthsvc):
