@@ -291,6 +291,7 @@ static const struct dialogue amqp_dialogue = {
     .eof = amqp_eof,
     .max_reply_bytes = 65536,
     .polite = true,
+    .asks_first = true,
 };
 
 SCHEME_PAIR(amqp, 5672, amqps, 5671, SCHEME_SECRET, .conf_size = sizeof(struct amqp_conf),

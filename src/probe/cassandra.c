@@ -97,6 +97,7 @@ static const struct dialogue cassandra_dialogue = {
     .feed = cassandra_feed,
     .max_reply_bytes = BYTES_HELD_MAX,
     .polite = true,
+    .asks_first = true,
 };
 
 extern const struct scheme scheme_cassandra;

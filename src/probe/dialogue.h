@@ -56,8 +56,11 @@ struct dialogue {
     void (*eof)(void *state, struct dlg_result *ret);
     /* Frees what the state holds. May be NULL. */
     void (*done)(void *state);
-    size_t max_reply_bytes;        /* more than this is OUTCOME_BAD_REPLY */
-    bool polite;                   /* close by FIN after the goodbye, not by RST */
+    size_t max_reply_bytes; /* more than this is OUTCOME_BAD_REPLY */
+    bool polite;            /* close by FIN after the goodbye, not by RST */
+    /* open() always says something that the peer waits for: then that need not be told that it is
+     * connected before it is asked. */
+    bool asks_first;
     const struct dlg_reuse *reuse; /* NULL: a connection is never kept */
 };
 

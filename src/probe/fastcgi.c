@@ -263,6 +263,7 @@ static const struct dialogue fastcgi_dialogue = {
     .open = fastcgi_open,
     .feed = fastcgi_feed,
     .max_reply_bytes = 1024 * 1024,
+    .asks_first = true,
 };
 
 extern const struct scheme scheme_fastcgi;

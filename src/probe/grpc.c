@@ -522,6 +522,7 @@ static const struct dialogue grpc_dialogue = {
     .done = grpc_done,
     .max_reply_bytes = REPLY_MAX_BYTES,
     .reuse = &grpc_reuse,
+    .asks_first = true,
 };
 
 SCHEME_PAIR(grpc, 0, grpcs, 443, SCHEME_REUSE, .alpn = "h2", .conf_size = sizeof(struct grpc_conf),

@@ -211,6 +211,7 @@ static const struct dialogue http_dialogue = {
     /* The parser stops before: two sections, the body, and what one read brings beyond. */
     .max_reply_bytes = 2 * HTTP_REPLY_SECTION_BYTES + 2 * HTTP_REPLY_BODY_BYTES,
     .reuse = &http_reuse,
+    .asks_first = true,
 };
 
 SCHEME_PAIR(http, 80, https, 443, SCHEME_PATH | SCHEME_SECRET | SCHEME_REUSE,

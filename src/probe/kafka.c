@@ -83,6 +83,7 @@ static const struct dialogue kafka_dialogue = {
     .feed = kafka_feed,
     .max_reply_bytes = BYTES_HELD_MAX,
     .polite = true,
+    .asks_first = true,
 };
 
 extern const struct scheme scheme_kafka;

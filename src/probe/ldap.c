@@ -244,6 +244,7 @@ static const struct dialogue ldap_dialogue = {
     .feed = ldap_feed,
     .max_reply_bytes = 65536,
     .polite = true,
+    .asks_first = true,
 };
 
 SCHEME_PAIR(ldap, 389, ldaps, 636, SCHEME_SECRET, .conf_size = sizeof(struct ldap_conf),

@@ -45,6 +45,7 @@ static const struct dialogue memcached_dialogue = {
     .open = memcached_open,
     .feed = memcached_feed,
     .max_reply_bytes = 4096,
+    .asks_first = true,
 };
 
 extern const struct scheme scheme_memcached;

@@ -192,6 +192,7 @@ static const struct dialogue mongodb_dialogue = {
     .feed = mongodb_feed,
     .max_reply_bytes = BYTES_HELD_MAX,
     .polite = true,
+    .asks_first = true,
 };
 
 extern const struct scheme scheme_mongodb;

@@ -168,6 +168,7 @@ static const struct dialogue mqtt_dialogue = {
     .feed = mqtt_feed,
     .max_reply_bytes = 1024,
     .polite = true,
+    .asks_first = true,
 };
 
 SCHEME_PAIR(mqtt, 1883, mqtts, 8883, SCHEME_SECRET, .conf_size = sizeof(struct mqtt_conf),

@@ -227,6 +227,7 @@ static const struct dialogue postgres_dialogue = {
     .feed = postgres_feed,
     .max_reply_bytes = 65536,
     .polite = true,
+    .asks_first = true,
 };
 
 extern const struct scheme scheme_postgres;

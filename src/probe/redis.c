@@ -246,6 +246,7 @@ static const struct dialogue redis_dialogue = {
     .open = redis_open,
     .feed = redis_feed,
     .max_reply_bytes = 2 * INFO_MAX_BYTES,
+    .asks_first = true,
 };
 
 SCHEME_PAIR(redis, 6379, rediss, 6379, SCHEME_SECRET, .conf_size = sizeof(struct redis_conf),

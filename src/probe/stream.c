@@ -4,6 +4,9 @@
  * Addresses are tried in the resolver's order, the next one 250 ms after the last or as soon as it
  * failed, and the first connection wins (RFC 8305 section 5). A TLS handshake step costs up to half
  * a millisecond of CPU, so it is taken as a task: the loop runs a few of those each turn.
+ * Where we speak first, the last packet of TCP's handshake waits for the question and goes with it:
+ * a packet less, and the peer wakes once, not twice. That is a fifth of what a check costs on
+ * loopback, and a third of what it costs the peer.
  * A Unix socket is an address like another, but there is only the one and nothing to look up.
  * Sockets are edge-triggered: reads go on until the kernel has no more.
  * After the verdict a reset closes at once and leaves no TIME_WAIT, unless the dialogue is polite or
@@ -21,6 +24,7 @@
 #include <healthsvc/strbuf.h>
 #include <healthsvc/units.h>
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
@@ -84,6 +88,12 @@ static bool speaks(const struct stream *s)
 {
     const struct dialogue *d = dialogue_of(s);
     return d != NULL && (d->speaks == NULL || d->speaks(s->probe.conf));
+}
+
+/* Whether the first word after the connection is ours. */
+static bool asks_first(const struct stream *s)
+{
+    return (s->probe.conf->scheme->flags & SCHEME_TLS) || (speaks(s) && dialogue_of(s)->asks_first);
 }
 
 static struct loop *loop_of(const struct stream *s)
@@ -227,6 +237,8 @@ static void start_talking(struct stream *s, bool readable) REQUIRES(checker_role
     probe_enter(&s->probe, PROBE_PHASE_EXCHANGE);
     struct dlg_result ret = {.outcome = OUTCOME_BAD_REPLY};
     enum dlg_step step = dialogue_of(s)->open(s->dialogue_state, s->probe.conf, &s->out, &ret);
+    assert(!dialogue_of(s)->asks_first || step == DLG_DONE || s->out.len > 0 ||
+           strbuf_error(&s->out) != 0);
     if (take_step(s, step, &ret) && readable)
         read_all(s, true);
 }
@@ -385,16 +397,25 @@ static void on_ready(struct loop_watch *w, uint32_t events)
     }
 }
 
+/* Without TCP_QUICKACK Linux holds back the acknowledgement of the peer's SYN, for 200 ms at most,
+ * so that data can carry it (tcp(7)). */
+static void set_tcp_options(const struct stream *s, int fd)
+{
+    int on = 1, off = 0;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (asks_first(s))
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof off);
+}
+
 /* 0: under way or connected; else errno. */
 static int connect_to(struct stream *s, struct attempt *a, const struct sockaddr *peer,
                       socklen_t len) REQUIRES(checker_role)
 {
-    int on = 1;
     int fd = socket(peer->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return errno;
     if (peer->sa_family != AF_UNIX)
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        set_tcp_options(s, fd);
     int err = connect(fd, peer, len) == 0 ? 0 : errno;
     if (err == 0 || err == EINPROGRESS) {
         /* Watched only now: a socket that is not yet connecting reads as hung up. */

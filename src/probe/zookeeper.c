@@ -73,6 +73,7 @@ static const struct dialogue zookeeper_dialogue = {
     .open = zookeeper_open,
     .feed = zookeeper_feed,
     .max_reply_bytes = 8192,
+    .asks_first = true,
 };
 
 extern const struct scheme scheme_zookeeper;

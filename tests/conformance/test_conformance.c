@@ -401,6 +401,20 @@ static bool make_certificate(void)
     return true;
 }
 
+/* A peer that is to greet must be told of the connection at once; only one that waits for a question
+ * need not be. What a script begins with is its own. */
+TEST(who_speaks_first)
+{
+    const struct dialogue *script = scheme_find("tcp")->dialogue;
+    for (size_t i = 0; i < sizeof lessons / sizeof lessons[0]; i++) {
+        const struct scheme *scheme = scheme_find(lessons[i].scheme);
+        if (scheme == NULL || scheme->dialogue == NULL || scheme->dialogue == script)
+            continue;
+        if (!EXPECT(scheme->dialogue->asks_first == !lessons[i].script.greets))
+            printf("# %s\n", scheme->name);
+    }
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN); /* as the daemon does */
@@ -420,6 +434,7 @@ int main(void)
         testing_run(worlds[i].name, test_world);
     }
     if (made) {
+        RUN(who_speaks_first);
         RUN(all_at_once);
         RUN(cancelled_at_any_turn);
         RUN(cancelled_by_the_end_of_another);

@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -352,6 +353,51 @@ TEST(starttls_with_injected_text)
            asked[1].result.outcome == OUTCOME_TLS_HANDSHAKE);
 }
 
+/* ---- the first word ---- */
+
+static int listener;
+static bool connection_seen;
+
+/* The loop stands still, so nothing has been asked: is the peer told of the connection already? */
+static void look_at_listener(struct asking *round)
+{
+    (void)round;
+    struct pollfd p = {.fd = listener, .events = POLLIN};
+    connection_seen = poll(&p, 1, 50) == 1; /* Linux holds an acknowledgement for 200 ms at most */
+}
+
+/* Whether a machine under load is quick enough is luck, so one time of five will do. */
+static void expect_seen_before_asked(const char *url, bool seen)
+{
+    static const struct ask_options options = {.after = look_at_listener};
+    connection_seen = !seen;
+    for (int i = 0; i < 5 && connection_seen != seen; i++) {
+        struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        socklen_t len = sizeof at;
+        listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        EXPECT(bind(listener, (struct sockaddr *)&at, sizeof at) == 0 && listen(listener, 5) == 0 &&
+               getsockname(listener, (struct sockaddr *)&at, &len) == 0);
+        plan(url, ntohs(at.sin_port), scaled(100));
+        if (!load(NULL))
+            return;
+        ask_all(&options);
+        close(listener);
+        expect_outcome(0, OUTCOME_TIMEOUT);
+    }
+    EXPECT_INT(connection_seen, seen);
+}
+
+TEST(a_question_completes_the_connection_where_it_comes_first)
+{
+    expect_seen_before_asked("http://127.0.0.1", false);
+    expect_seen_before_asked("tls://127.0.0.1", false);
+}
+
+TEST(who_speaks_first_is_told_of_the_connection_at_once)
+{
+    expect_seen_before_asked("smtp://127.0.0.1", true);
+}
+
 /* ---- closing ---- */
 
 /* Waits until the peer has seen `count` ends of either kind. */
@@ -419,6 +465,8 @@ int main(void)
     RUN(handshake_that_never_gets_on);
     RUN(starttls_without_a_handshake);
     RUN(starttls_with_injected_text);
+    RUN(a_question_completes_the_connection_where_it_comes_first);
+    RUN(who_speaks_first_is_told_of_the_connection_at_once);
     RUN(closes_by_reset);
     RUN(closes_politely_where_asked_to);
     peers_stop(&http_peers);
