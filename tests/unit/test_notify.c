@@ -8,6 +8,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <healthsvc/stats.h>
+
 /* The supervisor: a socket bound to `name`, whose length counts, as the first byte may be NUL. */
 static int listen_at(const char *name, size_t len)
 {
@@ -107,19 +109,38 @@ TEST(a_supervisor_with_an_abstract_name)
     close(fd);
 }
 
-TEST(both_halves_of_the_status)
+TEST(the_status_tells_of_the_reload_that_began_last)
 {
     char name[64], path[64];
     int len = snprintf(name, sizeof name, "%chealthsvc status %ld", '\0', (long)getpid());
     (void)snprintf(path, sizeof path, "@%s", name + 1);
     int fd = listen_at(name, (size_t)len);
     begin(path, NULL, NULL);
-    notify_status_reload("the last reload failed: x");
-    EXPECT_STR(heard(fd), "STATUS=the last reload failed: x");
     notify_status_health("health: pass");
-    EXPECT_STR(heard(fd), "STATUS=health: pass; the last reload failed: x");
-    notify_status_reload(NULL);
     EXPECT_STR(heard(fd), "STATUS=health: pass");
+    notify_reloading();
+    EXPECT_HAS(heard(fd), "RELOADING=1\nMONOTONIC_USEC=");
+    notify_reload_failed("x");
+    EXPECT_STR(heard(fd), "STATUS=health: pass; the last reload failed: x");
+    EXPECT_STR(heard(fd), "READY=1");
+    EXPECT_INT(stats.last_reload_ok, 0);
+
+    /* The end of one that began before the last is not the last's, and not yet "ready". */
+    notify_reloading();
+    notify_reloading();
+    notify_reload_failed("y");
+    (void)heard(fd), (void)heard(fd);
+    EXPECT_STR(heard(fd), "STATUS=health: pass; the last reload failed: y");
+    notify_reload_applied();
+    EXPECT_STR(heard(fd), "READY=1");
+    EXPECT_INT(stats.last_reload_ok, 0);
+
+    notify_reloading();
+    (void)heard(fd);
+    notify_reload_applied();
+    EXPECT_STR(heard(fd), "STATUS=health: pass");
+    EXPECT_STR(heard(fd), "READY=1");
+    EXPECT_INT(stats.last_reload_ok, 1);
     close(fd);
     notify_ready(); /* it has gone: nothing happens */
 }
@@ -127,7 +148,7 @@ TEST(both_halves_of_the_status)
 int main(void)
 {
     RUN(what_is_no_supervisors_socket);
-    RUN(a_supervisor_with_an_abstract_name);
-    RUN(both_halves_of_the_status);
+    RUN(the_status_tells_of_the_reload_that_began_last);
+    RUN(a_supervisor_with_an_abstract_name); /* last: it is told of the end */
     return testing_end();
 }
