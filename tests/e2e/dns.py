@@ -2,16 +2,31 @@
 
     name_server.zone["trips.test"] = ["127.0.0.1"]
     name_server.zone["gone.test"] = dns.NXDOMAIN
+    name_server.zone["half.test"] = {dns.TYPE_A: ["127.0.0.1"], dns.TYPE_AAAA: dns.SILENT}
 
-Names that are not in the table do not exist. RFC 1035 section 4.
+Names that are not in the table do not exist. It answers by UDP, and by TCP on the same port.
+RFC 1035 section 4.
 """
 import ipaddress
 import socket
 import struct
 import threading
 
-SERVFAIL, NXDOMAIN, SILENT = 2, 3, -1
+SERVFAIL, NXDOMAIN, REFUSED, SILENT = 2, 3, 5, -1
 TYPE_A, TYPE_AAAA = 1, 28
+
+
+def _bind_both(address):
+    """A UDP and a TCP socket on the same port."""
+    while True:
+        tcp, udp = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        tcp.bind(address)
+        try:
+            udp.bind(tcp.getsockname())
+            return udp, tcp
+        except OSError:  # somebody else's
+            udp.close()
+            tcp.close()
 
 
 class NameServer:
@@ -19,17 +34,17 @@ class NameServer:
         self.zone = {}
         self.ttl = ttl
         self.queries = []
-        self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._sock.bind(address)
-        self.port = self._sock.getsockname()[1]
+        self._udp, self._tcp = _bind_both(address)
+        self._tcp.listen(16)
+        self.port = self._udp.getsockname()[1]
         self.address = f"{address[0]}:{self.port}"
-        threading.Thread(target=self._serve, daemon=True).start()
+        for serve, sock in ((self._serve_udp, self._udp), (self._serve_tcp, self._tcp)):
+            threading.Thread(target=serve, args=(sock,), daemon=True).start()
 
     def close(self):
-        sock, self._sock = self._sock, None
-        if sock is not None:
+        for sock in (self._udp, self._tcp):
             try:
-                sock.shutdown(socket.SHUT_RDWR)  # wakes the thread, though it reports ENOTCONN
+                sock.shutdown(socket.SHUT_RDWR)  # wakes the thread, though UDP reports ENOTCONN
             except OSError:
                 pass
             sock.close()
@@ -38,20 +53,46 @@ class NameServer:
         """How many queries for that name have come."""
         return self.queries.count(name)
 
-    def _serve(self):
-        sock = self._sock
+    def deliver(self, sock, reply, source):
+        """Sends an answer by UDP; for those that do it otherwise."""
+        sock.sendto(reply, source)
+
+    def answer_tcp(self, query):
+        return self.answer(query)
+
+    def _serve_udp(self, sock):
         while True:
             try:
                 query, source = sock.recvfrom(4096)
                 if not query:  # shut down
                     return
-                reply = self._answer(query)
+                reply = self.answer(query)
                 if reply is not None:
-                    sock.sendto(reply, source)
+                    self.deliver(sock, reply, source)
             except OSError:
                 return
 
-    def _answer(self, query):
+    def _serve_tcp(self, listener):
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._talk, args=(sock,), daemon=True).start()
+
+    def _talk(self, sock):
+        """RFC 1035 section 4.2.2: each message after its length."""
+        with sock, sock.makefile("rb") as stream:
+            try:
+                while len(head := stream.read(2)) == 2:
+                    reply = self.answer_tcp(stream.read(int.from_bytes(head, "big")))
+                    if reply is not None:
+                        sock.sendall(struct.pack("!H", len(reply)) + reply)
+            except OSError:
+                pass
+
+    def answer(self, query):
+        """What the table says; None: nothing."""
         labels, at = [], 12
         while query[at]:
             labels.append(query[at + 1:at + 1 + query[at]].decode().lower())
@@ -61,6 +102,8 @@ class NameServer:
         name = ".".join(labels)
         self.queries.append(name)
         found = self.zone.get(name, NXDOMAIN)
+        if isinstance(found, dict):
+            found = found.get(kind, [])
         if found == SILENT:
             return None
         code, records = (found, []) if isinstance(found, int) else (0, found)
