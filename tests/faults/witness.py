@@ -33,7 +33,7 @@ Belief = collections.namedtuple("Belief", "pattern since until")
 PERIOD_S, TIMEOUT_S, CONFIRM_S = 0.5, 0.4, 0.1
 FALL, RISE = 2, 2
 BESIDE = ("beside-1", "beside-2")
-POLL_S = 0.025  # between two requests of each client
+POLL_S = 0.025  # between two requests of each client; times SCALE too
 HELD_PERIODS = 1  # for how long a state that has been reached must last
 
 LINE = re.compile(r"([A-Za-z0-9._-]+) status: (OK|(?:Warning|Error)\. [ -~]+)\n")
@@ -196,7 +196,7 @@ class Witness:
 
     def _poll(self, kept):
         connection = None
-        while not self._stop.wait(POLL_S):
+        while not self._stop.wait(POLL_S * SCALE):
             began = time.monotonic()
             status = body = fault = None
             try:
