@@ -14,6 +14,8 @@ extern const struct scheme scheme_http, scheme_https;
 #define A10 "aaaaaaaaaa"
 #define A60 A10 A10 A10 A10 A10 A10
 #define A120 A60 A60
+#define A840 A120 A120 A120 A120 A120 A120 A120
+#define A4094 A840 A840 A840 A840 A120 A120 A120 A120 A120 A120 A10 "aaaa"
 
 #define REQUEST_ACCEPTING(first, host, accept, more)                                          \
     first " HTTP/1.1\r\nHost: " host "\r\nUser-Agent: healthsvc/" PACKAGE_VERSION             \
@@ -680,6 +682,20 @@ static const struct transcript faults[] = {
     {.name = "a colon in the user's name",
      .user = "a:b",
      .fault = "'user': must not contain a colon (RFC 7617)"},
+    {.name = "user and password beyond what a server takes",
+     .user = "me",
+     .secret = A4094,
+     .fault = "'user' and password are longer than 4096 bytes"},
+    {.name = "a body with HEAD",
+     .settings = "method = \"HEAD\"; body = \"x\";",
+     .fault = "'body' has no use with GET and HEAD: set 'method'"},
+    {.name = "a path with a letter beyond ASCII",
+     .path = "/\xc3\xa4",
+     .fault = "'url': path and query must be printable ASCII without blanks: percent-encode the "
+              "rest"},
+    {.name = "a header with a rubout in it",
+     .settings = "headers = \"X-Probe: a\\x7f\";",
+     .fault = "'headers': not \"Name: value\": X-Probe: a."},
     {.name = "a secret and an own Authorization",
      .settings = "headers = \"authorization: Digest x\";",
      .secret = "abc",

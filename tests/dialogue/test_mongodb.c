@@ -60,6 +60,12 @@ extern const struct scheme scheme_mongodb;
     "T\000\000\000\007\000\000\000\001\000\000\000\335\007\000\000\002\000\000\000"    \
     "\000\077\000\000\000\010isWritablePrimary\000\000\010secondary\000\000\010arbite" \
     "rOnly\000\001\001ok\000\000\000\000\000\000\000\360\077\000"
+/* The head of an answer whose message is that long; its document lies behind. */
+#define HEAD(total) total "\0\0\0\7\0\0\0\1\0\0\0\335\7\0\0\0\0\0\0\0"
+#define OK_DOUBLE "\1ok\0\0\0\0\0\0\0\360\77"
+#define OK_INT32 "\20ok\0\1\0\0\0"
+#define OK_INT64 "\22ok\0\1\0\0\0\0\0\0\0"
+#define IS_MASTER "\10ismaster\0\1"
 #define HELLO                                                                               \
     "\x34\0\0\0\x01\0\0\0\0\0\0\0\xdd\x07\0\0\0\0\0\0\0\x1f\0\0\0\x10hello\0\x01\0\0\0\x02" \
     "$db\0\x06\0\0\0admin\0\0"
@@ -74,6 +80,31 @@ static const struct transcript rows[] = {
     {.name = "a secondary", .reply = BYTES(SECONDARY), .outcome = OUTCOME_OK},
     {.name = "an arbiter", .reply = BYTES(ARBITER), .outcome = OUTCOME_OK},
     {.name = "a router", .reply = BYTES(ROUTER), .outcome = OUTCOME_OK},
+    {.name = "an old primary, with values of every type beside it",
+     .reply = BYTES(HEAD("\122") "\75\0\0\0" IS_MASTER "\5b\0\2\0\0\0\0xy\7i\0"
+                                 "123456789012"
+                                 "\6u\0\15c\0\2\0\0\0x\0" OK_INT32 "\0"),
+     .outcome = OUTCOME_OK},
+    {.name = "an ok of 64 bits",
+     .reply = BYTES(HEAD("\61") "\34\0\0\0" OK_INT64 IS_MASTER "\0"),
+     .outcome = OUTCOME_OK},
+    {.name = "an ok that is a string",
+     .reply = BYTES(HEAD("\44") "\17\0\0\0\2ok\0\2\0\0\0"
+                                "1\0"
+                                "\0"),
+     END(REFUSED, "hello refused: ")},
+    {.name = "an error without words",
+     .reply = BYTES(HEAD("\47") "\22\0\0\0\2errmsg\0\1\0\0\0\0"
+                                "\0"),
+     END(REFUSED, "hello refused: ")},
+    {.name = "a message of another kind than a router's",
+     .reply = BYTES(HEAD("\70") "\43\0\0\0" OK_DOUBLE "\2msg\0\11\0\0\0isdbgrix\0"
+                                "\0"),
+     END(NOT_SERVING, "neither primary nor secondary (starting or recovering)")},
+    {.name = "a binary value beyond the document",
+     .reply = BYTES(HEAD("\42") "\15\0\0\0\5b\0\377\0\0\0\0"
+                                "\0"),
+     BAD("not a valid document of MongoDB")},
     {.name = "a member that recovers",
      .reply = BYTES(RECOVERING),
      END(NOT_SERVING, "neither primary nor secondary (starting or recovering)")},

@@ -14,6 +14,7 @@ extern const struct scheme scheme_mysql;
                   "abcdefghijkl\0" plugin "\0"
 #define GREETING GREETING_TO("\xf7", "\x5a", "mysql_native_password")
 #define GREETING_TLS GREETING_TO("\xff", "\x5a", "mysql_native_password")
+#define GREETING_SHA256_TLS GREETING_TO("\xff", "\x5a", "caching_sha2_password")
 #define GREETING_SHA256 GREETING_TO("\xf7", "\x5a", "caching_sha2_password")
 
 #define HEAD(length, sequence, flags)                            \
@@ -76,6 +77,72 @@ static const struct transcript rows[] = {
      END(LOGIN_FAILED, "no!"),
      SENT(HEAD("\x5a", "\x01", "\x82") "me\0\x20" PROOF_SHA256 "caching_sha2_password\0"
                                        "\0\0\0\x03")},
+    {.name = "the same inside verified TLS: gets it",
+     .settings = "sslmode = \"verify-full\";",
+     .user = "me",
+     .secret = "secret",
+     .reply = BYTES(GREETING_SHA256_TLS),
+     .secured = BYTES("\x02\0\0\x03\x01\x04" LOGGED_IN("\x05")),
+     GOOD(NULL),
+     SENT(TLS_REQUEST "[TLS]" HEAD("\x5a", "\x02", "\x8a") "me\0\x20" PROOF_SHA256
+                                                           "caching_sha2_password\0"
+                                                           "\x07\0\0\x04"
+                                                           "secret\0" QUIT)},
+    {.name = "the same inside TLS with nobody knows whom: gets none",
+     .settings = "sslmode = \"require\";",
+     .user = "me",
+     .secret = "secret",
+     .reply = BYTES(GREETING_SHA256_TLS),
+     .secured = BYTES("\x02\0\0\x03\x01\x04"
+                      "\x06\0\0\x05\xff\x15\x04"
+                      "no!"),
+     END(LOGIN_FAILED, "no!"),
+     SENT(TLS_REQUEST "[TLS]" HEAD("\x5a", "\x02", "\x8a") "me\0\x20" PROOF_SHA256
+                                                           "caching_sha2_password\0"
+                                                           "\0\0\0\x04")},
+    {.name = "the same without a password here",
+     .settings = "sslmode = \"verify-full\";",
+     .user = "me",
+     .reply = BYTES(GREETING_SHA256_TLS),
+     .secured = BYTES("\x02\0\0\x03\x01\x04"
+                      "\x06\0\0\x05\xff\x15\x04"
+                      "no!"),
+     GOOD("alive: no!"),
+     SENT(TLS_REQUEST "[TLS]" HEAD("\x3a", "\x02", "\x8a") "me\0\0caching_sha2_password\0"
+                                                           "\0\0\0\x04")},
+    {.name = "a server that knows no plugins",
+     .reply = BYTES("\x44\0\0\0\n5.5.5-10.11.19-MariaDB\0\x10\0\0\0"
+                    "12345678\0"
+                    "\xfe\xf7\x08\x02\0\xf7\x81\x15\0\0\0\0\0\0\x1d\0\0\0"
+                    "abcdefghijkl\0" LOGGED_IN("\x02")),
+     GOOD(NULL),
+     SENT(PLAIN_RESPONSE QUIT)},
+    {.name = "the server turns to caching_sha2_password",
+     .user = "me",
+     .secret = "secret",
+     .reply = BYTES(GREETING "\x2c\0\0\x02\xfe"
+                             "caching_sha2_password\0"
+                             "12345678abcdefghijkl\0" LOGGED_IN("\x04")),
+     GOOD(NULL),
+     SENT(HEAD("\x4e", "\x01", "\x82") "me\0\x14" PROOF_NATIVE "mysql_native_password\0"
+                                       "\x20\0\0\x03" PROOF_SHA256 QUIT)},
+    {.name = "and to one whose salt is missing",
+     .user = "me",
+     .secret = "secret",
+     .reply = BYTES(GREETING "\x17\0\0\x02\xfe"
+                             "mysql_native_password\0"
+                             "\x06\0\0\x04\xff\x15\x04"
+                             "no!"),
+     END(LOGIN_FAILED, "no!"),
+     SENT(HEAD("\x4e", "\x01", "\x82") "me\0\x14" PROOF_NATIVE "mysql_native_password\0"
+                                       "\0\0\0\x03")},
+    {.name = "and to one without a whole name",
+     .reply = BYTES(GREETING "\x04\0\0\x02\xfe"
+                             "abc"
+                             "\x06\0\0\x04\xff\x15\x04"
+                             "no!"),
+     GOOD("alive: no!"),
+     SENT(PLAIN_RESPONSE "\0\0\0\x03")},
     {.name = "the server turns to another plugin",
      .user = "me",
      .secret = "secret",
@@ -171,6 +238,21 @@ static const struct transcript rows[] = {
      .reply = BYTES(GREETING "\x02\0\0\x02\x01\x09"),
      BAD("not a known step of authentication")},
 
+    {.name = "a step of another plugin",
+     .reply = BYTES(GREETING "\x02\0\0\x02\x01\x03"),
+     BAD("not a known step of authentication")},
+    {.name = "the password wanted by another plugin",
+     .reply = BYTES(GREETING "\x02\0\0\x02\x01\x04"),
+     BAD("not a known step of authentication")},
+    {.name = "a certificate to trust that nothing would look at",
+     .settings = "sslmode = \"require\";",
+     .ca_file = "/x",
+     .fault = "'ca_file': sslmode \"require\" verifies nothing, write \"verify-full\""},
+    {.name = "a certificate to trust",
+     .settings = "sslmode = \"verify-full\";",
+     .ca_file = "/x",
+     .waits = true},
+
     {.name = "silence", .waits = true, .sent = ""},
     {.name = "closed at once", .eof = true, .outcome = OUTCOME_CLOSED},
     {.name = "closed within the greeting",
@@ -179,8 +261,29 @@ static const struct transcript rows[] = {
      .outcome = OUTCOME_CLOSED},
 };
 
+TEST(bytes_in_clear_behind_the_turn_to_tls)
+{
+    static const struct transcript row = {.settings = "sslmode = \"require\";"};
+    static const struct transcript_bytes none = {NULL, 0},
+                                         injected = BYTES(GREETING_TLS LOGGED_IN("\x03"));
+    struct target_conf conf;
+    struct strbuf why;
+    struct transcript_end end;
+    strbuf_init(&why, 200);
+    if (!EXPECT_INT(transcript_prepare(&scheme_mysql, &row, &conf, &why), 0))
+        return;
+    transcript_feed(&conf, injected, none, SIZE_MAX, SIZE_MAX, false, &end);
+    EXPECT_INT(end.step, DLG_DONE);
+    EXPECT_INT(end.result.outcome, OUTCOME_BAD_REPLY);
+    EXPECT_STR(end.result.text, "bytes in clear after the turn to TLS");
+    strbuf_done(&end.sent);
+    transcript_release(&conf);
+    strbuf_done(&why);
+}
+
 int main(void)
 {
     transcripts_run(&scheme_mysql, rows, sizeof rows / sizeof rows[0]);
+    RUN(bytes_in_clear_behind_the_turn_to_tls);
     return testing_end();
 }

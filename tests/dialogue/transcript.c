@@ -54,6 +54,7 @@ int transcript_prepare(const struct scheme *scheme, const struct transcript *t,
         .path = copy_text(t->path != NULL ? t->path : "/health"),
         .user = copy_text(t->user),
         .secret = copy_text(t->secret),
+        .tls.ca_file = copy_text(t->ca_file),
         .reuse = t->reuse,
         .scheme = scheme,
         .scheme_conf = calloc(1, scheme->conf_size + 1),
@@ -79,6 +80,7 @@ void transcript_release(struct target_conf *conf)
     free(conf->path);
     free(conf->user);
     free(conf->secret);
+    free(conf->tls.ca_file);
 }
 
 /* ---- one playing ---- */

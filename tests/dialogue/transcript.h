@@ -37,6 +37,7 @@ struct transcript {
     const char *settings;      /* the scheme's own, as a file writes them; NULL: none */
     const char *host, *path;   /* NULL: "trips", "/health" */
     const char *user, *secret; /* NULL: none */
+    const char *ca_file;       /* NULL: none */
     uint16_t port;             /* 0: the scheme's */
     bool reuse;
     /* What the peer sends: `reply`, `unit` times over, `tail`; and after STARTTLS `secured`. */
