@@ -16,7 +16,7 @@ enum dns_reply {
     DNS_REPLY_NXDOMAIN,
     DNS_REPLY_SERVFAIL,
     DNS_REPLY_SILENCE,
-    DNS_REPLY_HALF, /* IPv4: SERVFAIL; IPv6, when asked again: an empty answer */
+    DNS_REPLY_HALF,   /* IPv4: SERVFAIL; IPv6, when asked again: an empty answer */
     DNS_REPLY_BY_TCP, /* truncated and empty by UDP, the addresses by TCP */
 };
 
