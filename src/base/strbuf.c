@@ -88,12 +88,18 @@ void strbuf_addc(struct strbuf *b, char c)
 
 void strbuf_vaddf(struct strbuf *b, const char *fmt, va_list args)
 {
+    if (b->error != 0)
+        return;
     va_list again;
     va_copy(again, args);
-    int len = vsnprintf(NULL, 0, fmt, args);
+    size_t free_bytes = b->room - b->len; /* mostly it fits, and is formatted once */
+    int len = vsnprintf(b->data + b->len, free_bytes, fmt, args);
     if (len > 0 && reserve(b, (size_t)len)) {
-        (void)vsnprintf(b->data + b->len, (size_t)len + 1, fmt, again);
+        if ((size_t)len >= free_bytes)
+            (void)vsnprintf(b->data + b->len, (size_t)len + 1, fmt, again);
         b->len += (size_t)len;
+    } else if (b->room > 0) {
+        b->data[b->len] = '\0'; /* what was formatted there is no part of it */
     }
     va_end(again);
 }

@@ -53,6 +53,27 @@ TEST(limit_is_exact_and_the_error_sticks)
     strbuf_done(&b);
 }
 
+/* It is formatted into what room there is, and again if that was not enough. */
+TEST(formats_what_fits_what_does_not_yet_and_what_never_will)
+{
+    for (size_t before = 0; before < 140; before++) {
+        struct strbuf b;
+        strbuf_init(&b, 150);
+        for (size_t i = 0; i < before; i++)
+            strbuf_addc(&b, '.');
+        strbuf_addf(&b, "%s=%d", "number", 12);
+        EXPECT_INT(strbuf_error(&b), 0);
+        EXPECT_INT(b.len, before + 9);
+        EXPECT_STR(b.data + before, "number=12");
+        strbuf_addf(&b, "%200s", "");
+        EXPECT_INT(strbuf_error(&b), -E2BIG);
+        EXPECT_STR(b.data + before, "number=12"); /* nothing of it is left behind */
+        strbuf_addf(&b, "%d", 3);
+        EXPECT_STR(b.data + before, "number=12");
+        strbuf_done(&b);
+    }
+}
+
 TEST(consumes_and_truncates)
 {
     struct strbuf b;
@@ -170,6 +191,7 @@ int main(void)
     RUN(starts_empty_without_memory);
     RUN(adds_text_bytes_and_formats);
     RUN(limit_is_exact_and_the_error_sticks);
+    RUN(formats_what_fits_what_does_not_yet_and_what_never_will);
     RUN(consumes_and_truncates);
     RUN(fits_to_what_it_holds_and_grows_again);
     RUN(take_hands_over_and_empties);
