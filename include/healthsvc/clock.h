@@ -1,5 +1,5 @@
 /*
- * clock.h: the two clocks. Everything is decided by the monotonic one; the wall clock is shown.
+ * clock.h: the clocks. Everything is decided by the monotonic one; the wall clock is shown.
  *
  * Threads: any. Errors: none (the clocks asked for always exist on Linux).
  */
@@ -10,6 +10,7 @@
 
 int64_t clock_mono_ms(void); /* CLOCK_MONOTONIC, milliseconds */
 int64_t clock_mono_us(void); /* CLOCK_MONOTONIC, microseconds */
+int64_t clock_cpu_us(void);  /* what the calling thread has run, microseconds */
 int64_t clock_wall_ms(void); /* CLOCK_REALTIME, milliseconds since 1970-01-01 UTC */
 
 #endif

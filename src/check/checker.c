@@ -1,9 +1,9 @@
 /*
  * The checker thread: the loop, the targets in configuration order, and the word to the publisher.
  *
- * A change of state is published at once, times within COALESCE_MS. "At once" gives way when
- * publishing itself becomes dear (ten thousand first results within a second): then it takes at
- * most a tenth of the time.
+ * A change of state is published at once, times every COALESCE_MS. Both give way when publishing
+ * itself becomes dear: then changes (ten thousand first results within a second) take at most a
+ * tenth of the time, and times a five-hundredth, but wait for a second at most.
  */
 #include <healthsvc/checker.h>
 
@@ -24,7 +24,9 @@
 #include <string.h>
 
 #define COALESCE_MS 100
+#define PATIENCE_MS 1000
 #define PUBLISH_SHARE 10 /* publishing takes at most one part in so many */
+#define TIMES_SHARE 500  /* that of mere times; as long as nothing turns stale by it */
 
 struct checker {
     struct checker_hooks hooks;
@@ -39,11 +41,11 @@ struct checker {
     struct target **targets;
     const struct target_view **views;
     size_t count;
-    struct target_watcher watcher;
+    struct target_ground ground;
     size_t first_missing; /* first checks that have not ended yet */
     bool first_round_told;
     struct loop_timer publish;
-    int64_t coalesce_ms;
+    int64_t patience_ms; /* how long times may wait */
     int64_t published_us, publish_cost_us;
 };
 
@@ -56,11 +58,11 @@ struct reload_letter {
 
 static void publish_now(struct checker *c) REQUIRES(checker_role)
 {
-    int64_t begin_us = clock_mono_us();
+    int64_t begin_us = clock_cpu_us();
     loop_timer_clear(c->loop, &c->publish);
     c->hooks.publish(c->hooks.arg, c->config, c->views, c->count);
     c->published_us = clock_mono_us();
-    c->publish_cost_us = c->published_us - begin_us;
+    c->publish_cost_us = clock_cpu_us() - begin_us;
 }
 
 static void publish_soon(struct checker *c, bool changed) REQUIRES(checker_role)
@@ -70,7 +72,13 @@ static void publish_soon(struct checker *c, bool changed) REQUIRES(checker_role)
         publish_now(c);
         return;
     }
-    int64_t due_ms = changed ? free_us / 1000 + 1 : c->published_us / 1000 + c->coalesce_ms;
+    int64_t due_ms = free_us / 1000 + 1;
+    if (!changed) {
+        int64_t wait_ms = c->publish_cost_us * TIMES_SHARE / 1000;
+        wait_ms = wait_ms < COALESCE_MS ? COALESCE_MS : wait_ms;
+        wait_ms = wait_ms > c->patience_ms ? c->patience_ms : wait_ms;
+        due_ms = c->published_us / 1000 + wait_ms;
+    }
     if (!c->publish.node.queued || due_ms < c->publish.node.due)
         loop_timer_set(c->loop, &c->publish, due_ms);
 }
@@ -115,9 +123,9 @@ static enum verdict present_verdict(const struct checker *c)
 }
 
 /* A result must not turn stale only because times are published together. */
-static int64_t coalesce_ms_of(const struct config *config)
+static int64_t patience_ms_of(const struct config *config)
 {
-    int64_t ms = COALESCE_MS;
+    int64_t ms = PATIENCE_MS;
     for (size_t i = 0; i < config->target_count; i++) {
         int64_t slack_ms = (config->targets[i]->max_age_ms - config->targets[i]->period_ms) / 4;
         if (slack_ms < ms)
@@ -140,8 +148,7 @@ static void apply(struct checker *c, struct reload_plan *plan, bool serving) REQ
         struct target *t = plan->targets[i];
         if (t != NULL) {
             t->view.pending = pending;
-            target_begin(t, c->loop, c->engine, &c->watcher,
-                         schedule_first_delay_ms(started++, fresh));
+            target_begin(t, &c->ground, schedule_first_delay_ms(started++, fresh));
         } else {
             size_t old = plan->old_index[i];
             t = plan->targets[i] = c->targets[old];
@@ -164,7 +171,7 @@ static void apply(struct checker *c, struct reload_plan *plan, bool serving) REQ
     c->count = plan->count;
     plan->targets = NULL;
     plan->views = NULL;
-    c->coalesce_ms = coalesce_ms_of(c->config);
+    c->patience_ms = patience_ms_of(c->config);
     publish_now(c);
     tell_first_round(c);
 }
@@ -272,10 +279,9 @@ int checker_start(struct config *config, size_t max_in_flight, const struct chec
     if (c == NULL)
         return -ENOMEM;
     c->hooks = *hooks;
-    c->watcher = (struct target_watcher){.checked = on_checked, .arg = c};
     c->publish.fire = on_publish;
     c->stop = (struct loop_letter){.fn = on_stop, .arg = c};
-    c->coalesce_ms = COALESCE_MS;
+    c->patience_ms = COALESCE_MS;
     c->config = config_ref(config);
     c->posted = config_ref(config);
     int r = loop_new(&c->loop);
@@ -286,6 +292,8 @@ int checker_start(struct config *config, size_t max_in_flight, const struct chec
     if (r < 0)
         goto fail;
     engine_set_limit(c->engine, max_in_flight);
+    c->ground = (struct target_ground){
+        .loop = c->loop, .engine = c->engine, .checked = on_checked, .arg = c};
     letter = calloc(1, sizeof *letter);
     if (letter == NULL) {
         r = -ENOMEM;
