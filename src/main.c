@@ -162,6 +162,7 @@ static void on_beat(void *arg)
 
 static void on_first_round(void *arg)
 {
+    limits_trim_memory(); /* what reading, planning and asking all at once took */
     struct publisher *p = arg;
     pthread_mutex_lock(&p->mutex);
     p->round = true;
@@ -596,7 +597,6 @@ static int run(const struct options *o)
             return ending_tell(format, EXIT_USAGE, NAGIOS_UNKNOWN, "%s", first_fault);
         return EXIT_USAGE;
     }
-    limits_trim_memory();
     int code;
     int r = board_open();
     if (r < 0)

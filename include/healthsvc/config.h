@@ -46,7 +46,6 @@ struct target_conf {
     char *url;  /* as written (never holds credentials: those are refused) */
     char *exec; /* instead of a URL: the words of a command, joined by '\n'; else NULL */
     char *host; /* name or numeric address, without brackets; NULL: the scheme asks no host */
-    uint16_t port;
     char
         *unix_path; /* of the socket to connect to; host is then "localhost". NULL: host and port */
     char *path;     /* path and query as sent, "/" at least, for schemes that have one; else NULL */
@@ -55,6 +54,7 @@ struct target_conf {
     int64_t time_warn_ms, time_fail_ms; /* a good check that took longer; 0: never */
     int64_t fall, rise;
     enum importance importance;
+    uint16_t port;
     bool reuse;          /* keep the connection for the next check, see probe_start() */
     char *user;          /* NULL: none */
     char *password_file; /* a file name is relative to the configuration file; NULL: none */

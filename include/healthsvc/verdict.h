@@ -17,8 +17,8 @@
 /* One dependency's state and how many results in a row stand against or for it. */
 struct judge {
     enum target_state state; /* never TARGET_STALE */
-    int64_t good_in_row;     /* good or warning */
-    int64_t bad_in_row;
+    uint16_t good_in_row;    /* good or warning; stays at the most that it holds */
+    uint16_t bad_in_row;
     bool warned; /* the last good one was a warning */
 };
 

@@ -86,8 +86,8 @@ static bool count_tried(struct target *t, const struct probe_result *r)
     v->checked_wall_ms = clock_wall_ms();
     memcpy(v->phase_us, r->phase_us, sizeof v->phase_us);
     v->total_us = r->total_us;
-    v->http_status = r->http_status;
-    v->ip_family = r->ip_family;
+    v->http_status = (uint16_t)r->http_status;
+    v->ip_family = (uint8_t)r->ip_family;
     if (r->cert_expires_wall_s != 0)
         v->cert_expires_wall_s = r->cert_expires_wall_s;
     v->has_dns_serial = r->has_dns_serial;
@@ -113,16 +113,16 @@ static bool count_tried(struct target *t, const struct probe_result *r)
 static void plan_next(struct target *t) REQUIRES(checker_role)
 {
     const struct target_conf *conf = t->view.conf;
-    int64_t now_ms = loop_now_ms(t->loop);
+    int64_t now_ms = loop_now_ms(t->ground->loop);
     if (judge_in_doubt(&t->judge)) {
-        loop_timer_set(t->loop, &t->start, t->started_ms + conf->confirm_ms);
+        loop_timer_set(t->ground->loop, &t->start, t->started_ms + conf->confirm_ms);
         return;
     }
     uint64_t skipped = 0;
     int64_t due_ms = schedule_next(t->slot_ms, conf->period_ms, now_ms, &skipped);
-    t->view.skipped += skipped;
+    t->view.skipped += (uint32_t)skipped;
     stats_add(&stats.skipped_slots, skipped);
-    loop_timer_set(t->loop, &t->start, due_ms);
+    loop_timer_set(t->ground->loop, &t->start, due_ms);
 }
 
 /* The one door that every check ends at. */
@@ -139,7 +139,7 @@ static void count(struct target *t, const struct probe_result *r) REQUIRES(check
     else
         changed = count_tried(t, r);
     plan_next(t);
-    t->watcher->checked(t->watcher->arg, changed, first);
+    t->ground->checked(t->ground->arg, changed, first);
 }
 
 static void on_done(struct probe *p, const struct probe_result *result, void *arg)
@@ -158,17 +158,17 @@ static void on_start(struct loop_timer *timer)
     struct target *t = (struct target *)((char *)timer - offsetof(struct target, start));
     const struct target_conf *conf = t->view.conf;
     int64_t due_ms = timer->node.due;
-    t->started_ms = loop_now_ms(t->loop);
+    t->started_ms = loop_now_ms(t->ground->loop);
     stats_add(&stats.late_starts, 1);
     stats_add(&stats.late_us, (uint64_t)(t->started_ms - due_ms) * 1000);
     int64_t slot_ms = schedule_slot_before(t->name_hash, conf->period_ms, t->started_ms);
     if (slot_ms > due_ms) { /* late by a whole slot or more: those are gone */
         uint64_t skipped = (uint64_t)((slot_ms - due_ms + conf->period_ms - 1) / conf->period_ms);
-        t->view.skipped += skipped;
+        t->view.skipped += (uint32_t)skipped;
         stats_add(&stats.skipped_slots, skipped);
     }
     t->slot_ms = slot_ms;
-    int r = probe_start(t->engine, conf, &t->kept, on_done, t, &t->probe);
+    int r = probe_start(t->ground->engine, conf, &t->kept, on_done, t, &t->probe);
     if (r < 0) {
         struct probe_result result = {.outcome = outcome_of_errno(-r)};
         if (outcome_class(result.outcome) != OUTCOME_CLASS_NOT_TRIED)
@@ -179,14 +179,11 @@ static void on_start(struct loop_timer *timer)
     }
 }
 
-void target_begin(struct target *t, struct loop *loop, struct engine *engine,
-                  const struct target_watcher *watcher, int64_t delay_ms)
+void target_begin(struct target *t, const struct target_ground *ground, int64_t delay_ms)
 {
-    t->loop = loop;
-    t->engine = engine;
-    t->watcher = watcher;
+    t->ground = ground;
     t->start.fire = on_start;
-    loop_timer_set(loop, &t->start, loop_now_ms(loop) + delay_ms);
+    loop_timer_set(ground->loop, &t->start, loop_now_ms(ground->loop) + delay_ms);
 }
 
 void target_adopt(struct target *t, const struct target_conf *conf, bool judged_anew)
@@ -206,7 +203,8 @@ void target_adopt(struct target *t, const struct target_conf *conf, bool judged_
         log_change(t, was);
     }
     if (t->probe == NULL && t->asked) {
-        t->slot_ms = schedule_slot_before(t->name_hash, conf->period_ms, loop_now_ms(t->loop));
+        t->slot_ms =
+            schedule_slot_before(t->name_hash, conf->period_ms, loop_now_ms(t->ground->loop));
         plan_next(t);
     }
 }
@@ -217,7 +215,7 @@ void target_drop(struct target *t)
     if (t->probe != NULL)
         probe_cancel(t->probe);
     probe_drop_kept(&t->kept);
-    loop_timer_clear(t->loop, &t->start);
+    loop_timer_clear(t->ground->loop, &t->start);
     target_free(t);
 }
 

@@ -42,6 +42,12 @@ static bool judge_set(struct judge *j, enum target_state state)
     return changed;
 }
 
+static void count_one(uint16_t *in_row)
+{
+    if (*in_row < UINT16_MAX)
+        ++*in_row;
+}
+
 static enum target_state judge_alive(const struct judge *j)
 {
     return j->warned ? TARGET_DEGRADED : TARGET_UP;
@@ -54,12 +60,12 @@ bool judge_count(struct judge *j, enum outcome_class class, int64_t fall, int64_
         return false;
     case OUTCOME_CLASS_BAD:
         j->good_in_row = 0;
-        j->bad_in_row++;
+        count_one(&j->bad_in_row);
         break;
     case OUTCOME_CLASS_GOOD:
     case OUTCOME_CLASS_WARNING:
         j->bad_in_row = 0;
-        j->good_in_row++;
+        count_one(&j->good_in_row);
         j->warned = class == OUTCOME_CLASS_WARNING;
         break;
     }

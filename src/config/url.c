@@ -157,6 +157,7 @@ static int read_path(const char *p, struct target_conf *conf, struct strbuf *why
     if (*p != '/')
         strbuf_addc(&path, '/');
     strbuf_adds(&path, p);
+    strbuf_fit(&path);
     conf->path = strbuf_take(&path);
     return conf->path != NULL ? 0 : -ENOMEM;
 }

@@ -31,14 +31,14 @@ extern const char *const http_method_words[];
 
 struct http_conf {
     int method; /* enum http_method */
+    bool invert;
     char *host;
     char *headers; /* lines joined by '\n' */
     char *body;
     struct expect_status expect_status;
     char *expect_headers; /* lines joined by '\n' */
     char *expect_body;
-    char *expect_json; /* lines joined by '\n' */
-    bool invert;
+    char *expect_json;        /* lines joined by '\n' */
     struct http_rules *rules; /* by prepare; NULL: nothing is expected beside the status */
 };
 

@@ -196,7 +196,7 @@ struct seen {
 /* Plays the world until the state is `wanted`. */
 static struct seen play(const struct target_conf *conf, enum target_state wanted)
 {
-    static const struct target_watcher watcher = {.checked = on_checked};
+    static const struct target_ground ground = {.checked = on_checked};
     checker_role_assert();
     struct seen seen = {0};
     struct target *t = target_new(conf);
@@ -205,7 +205,7 @@ static struct seen play(const struct target_conf *conf, enum target_state wanted
     world.now_ms = world.begin_ms;
     world.timer = NULL;
     world.asking = false;
-    target_begin(t, NULL, NULL, &watcher, 0);
+    target_begin(t, &ground, 0);
     int64_t result_ms = 0;
     while (next_ms() < world.change_ms) {
         step();

@@ -55,6 +55,19 @@ TEST(rises_after_so_many_in_a_row)
     EXPECT_STR(play("bgng", 3, 2), "DddU");
 }
 
+TEST(counts_do_not_run_over)
+{
+    struct judge j = {.state = TARGET_UNKNOWN};
+    for (int i = 0; i < 70000; i++)
+        judge_count(&j, OUTCOME_CLASS_BAD, 3, 2);
+    EXPECT(j.state == TARGET_DOWN && j.bad_in_row > 60000 && !judge_in_doubt(&j));
+    judge_count(&j, OUTCOME_CLASS_GOOD, 3, 2);
+    EXPECT(judge_in_doubt(&j));
+    for (int i = 0; i < 70000; i++)
+        judge_count(&j, OUTCOME_CLASS_GOOD, 3, 2);
+    EXPECT(j.state == TARGET_UP && j.good_in_row > 60000 && !judge_in_doubt(&j));
+}
+
 TEST(warnings_show_at_once_while_up)
 {
     EXPECT_STR(play("gwg", 3, 2), "UWU");
@@ -162,6 +175,7 @@ int main(void)
     RUN(first_outcome_decides);
     RUN(falls_after_so_many_in_a_row);
     RUN(rises_after_so_many_in_a_row);
+    RUN(counts_do_not_run_over);
     RUN(warnings_show_at_once_while_up);
     RUN(other_limits_decide_again_and_reset_nothing);
     RUN(again_makes_nothing_of_the_unknown);
