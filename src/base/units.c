@@ -121,7 +121,8 @@ void units_format_decimal(struct strbuf *b, double value)
 
     for (int digits = DBL_DIG; digits <= DBL_DECIMAL_DIG; digits++) {
         int len = snprintf(text, sizeof text, "%.*g", digits, value);
-        if (units_parse_decimal(text, (size_t)len, &same) != 0 || same == value)
+        /* Rounded up, the greatest numbers are no numbers any more. */
+        if (units_parse_decimal(text, (size_t)len, &same) == 0 && same == value)
             break;
     }
     strbuf_adds(b, text);
