@@ -215,7 +215,7 @@ static void expect_clear_refused(const struct scheme *scheme, const char *reply)
     struct strbuf why;
     strbuf_init(&why, 1000);
     if (EXPECT_INT(transcript_prepare(scheme, &t, &conf, &why), 0)) {
-        transcript_feed(&conf, bytes, none, SIZE_MAX, SIZE_MAX, false, &end);
+        transcript_feed(&conf, bytes, none, TRANSCRIPT_WHOLE, false, &end);
         EXPECT_INT(end.step, DLG_DONE);
         EXPECT_STR(outcome_token(end.result.outcome), "bad_reply");
         EXPECT_STR(end.result.text, "clear text behind the go-ahead for TLS");

@@ -263,7 +263,7 @@ static int feed_starttls(const char *clear, struct transcript_end *ret_end)
     strbuf_init(&why, 200);
     int r = transcript_prepare(&scheme_tcp, &t, &conf, &why);
     if (r == 0)
-        transcript_feed(&conf, said, none, SIZE_MAX, SIZE_MAX, false, ret_end);
+        transcript_feed(&conf, said, none, TRANSCRIPT_WHOLE, false, ret_end);
     transcript_release(&conf);
     strbuf_done(&why);
     return r;

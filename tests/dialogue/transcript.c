@@ -89,6 +89,8 @@ struct player {
     const struct target_conf *conf;
     const struct dialogue *dialogue;
     void *state;
+    const size_t *pieces; /* the one that is being filled; `more` follow, the last repeats */
+    size_t more, filled;
     struct strbuf out; /* of one call */
     struct transcript_end *end;
 };
@@ -122,16 +124,28 @@ static void play_piece(struct player *p, const char *at, size_t len)
     free(copy);
 }
 
-/* Feeds `bytes`, of which the first lies at `offset` in the whole reply, until a step other than
- * DLG_MORE. Returns how many were fed. */
-static size_t play_bytes(struct player *p, struct transcript_bytes bytes, size_t offset,
-                         size_t first, size_t piece)
+/* The bytes that the peer's next piece may still hold, when `len` of it have come. */
+static size_t fill_piece(struct player *p, size_t len)
+{
+    size_t room = *p->pieces - p->filled;
+    if (len < room) {
+        p->filled += len;
+        return len;
+    }
+    p->filled = 0;
+    if (p->more > 0) {
+        p->pieces++;
+        p->more--;
+    }
+    return room;
+}
+
+/* Feeds `bytes` until a step other than DLG_MORE. Returns how many were fed. */
+static size_t play_bytes(struct player *p, struct transcript_bytes bytes)
 {
     size_t fed = 0;
     while (fed < bytes.len && p->end->step == DLG_MORE) {
-        size_t len = offset + fed < first ? first - offset - fed : piece;
-        if (len > bytes.len - fed)
-            len = bytes.len - fed;
+        size_t len = fill_piece(p, bytes.len - fed);
         play_piece(p, bytes.at + fed, len);
         fed += len;
     }
@@ -139,10 +153,14 @@ static size_t play_bytes(struct player *p, struct transcript_bytes bytes, size_t
 }
 
 void transcript_feed(const struct target_conf *conf, struct transcript_bytes clear,
-                     struct transcript_bytes secured, size_t first, size_t piece, bool eof,
+                     struct transcript_bytes secured, const size_t *pieces, size_t count, bool eof,
                      struct transcript_end *ret_end)
 {
-    struct player p = {.conf = conf, .dialogue = conf->scheme->dialogue, .end = ret_end};
+    struct player p = {.conf = conf,
+                       .dialogue = conf->scheme->dialogue,
+                       .pieces = pieces,
+                       .more = count - 1,
+                       .end = ret_end};
     p.state = calloc(1, p.dialogue->state_size + 1);
     if (p.state == NULL)
         abort();
@@ -151,12 +169,12 @@ void transcript_feed(const struct target_conf *conf, struct transcript_bytes cle
     strbuf_init(&ret_end->sent, SENT_BYTES);
 
     play_open(&p);
-    size_t fed = play_bytes(&p, clear, 0, first, piece);
+    size_t fed = play_bytes(&p, clear);
     if (ret_end->step == DLG_STARTTLS) {
         ret_end->clear_behind = clear.len - fed;
         strbuf_adds(&ret_end->sent, "[TLS]");
         play_open(&p);
-        play_bytes(&p, secured, clear.len, first, piece);
+        play_bytes(&p, secured);
     }
     if (eof && ret_end->step != DLG_DONE) {
         begin_call(&p);
@@ -218,7 +236,7 @@ static const char *play_cut(const struct target_conf *conf, const struct transcr
     struct transcript_end end;
     struct strbuf wrong;
     strbuf_init(&wrong, sizeof seen - 100);
-    transcript_feed(conf, clear, t->secured, first, piece, t->eof, &end);
+    transcript_feed(conf, clear, t->secured, (size_t[]){first, piece}, 2, t->eof, &end);
     const char *text = compare(t, &end, &wrong);
     if (text != NULL)
         (void)snprintf(seen, sizeof seen, "%zu bytes cut at %zu%s: %s", clear.len + t->secured.len,

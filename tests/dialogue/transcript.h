@@ -63,6 +63,8 @@ int transcript_prepare(const struct scheme *scheme, const struct transcript *t,
                        struct target_conf *ret_conf, struct strbuf *why);
 void transcript_release(struct target_conf *conf);
 
+#define TRANSCRIPT_WHOLE ((const size_t[]){SIZE_MAX}), 1 /* for transcript_feed(): not cut */
+
 /* How one playing ended. */
 struct transcript_end {
     enum dlg_step step; /* DLG_DONE, or DLG_MORE: it waits */
@@ -71,10 +73,11 @@ struct transcript_end {
     size_t clear_behind; /* bytes that came in clear behind STARTTLS */
 };
 
-/* Plays `clear` and then, after STARTTLS, `secured`: a first piece of `first` bytes, then pieces of
- * `piece` bytes. Each lies in memory of its own, exactly as long. */
+/* Plays `clear` and then, after STARTTLS, `secured`, cut into pieces of these lengths (`count` of
+ * them, at least one, none 0), of which the last repeats. Each lies in memory of its own, exactly as
+ * long. */
 void transcript_feed(const struct target_conf *conf, struct transcript_bytes clear,
-                     struct transcript_bytes secured, size_t first, size_t piece, bool eof,
+                     struct transcript_bytes secured, const size_t *pieces, size_t count, bool eof,
                      struct transcript_end *ret_end);
 
 /* Plays a row at every cut. NULL if it ended as told each time; else what was seen at the first cut
