@@ -1,6 +1,6 @@
 /*
- * -q: the address asked, and any answer, or none. An input is one byte that chooses the format, two
- * that give the lengths in which the answer comes, the target up to a newline, and the answer. It is
+ * -q: the address asked, and any answer, or none. An input is one byte that chooses the format and
+ * what the kernel says that goes wrong, two that give the lengths in which the answer comes, the target up to a newline, and the answer. It is
  * asked twice, the answer whole and in pieces, with the same end; what is printed in a plugin's
  * format begins with the state that the exit code says.
  */
@@ -28,6 +28,17 @@ int __real_getaddrinfo(const char *host, const char *port, const struct addrinfo
 int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
                        struct addrinfo **ret);
 
+/* What goes wrong. */
+static const struct {
+    int connect, send, recv, lookup;
+} troubles[] = {
+    {0, 0, 0, 0},      {ECONNREFUSED, 0, 0, 0}, {EINPROGRESS, 0, 0, 0}, {ENOENT, 0, 0, 0},
+    {EACCES, 0, 0, 0}, {0, EPIPE, 0, 0},        {0, EAGAIN, 0, 0},      {0, 0, ECONNRESET, 0},
+    {0, 0, EAGAIN, 0}, {0, 0, 0, EAI_NONAME},   {0, 0, 0, EAI_SYSTEM},
+};
+#define TROUBLES (sizeof troubles / sizeof troubles[0])
+static size_t trouble;
+
 static bool interrupted;
 static bool asking; /* so that the functions above are ours */
 static const uint8_t *answer;
@@ -35,7 +46,10 @@ static size_t answer_len, piece, next_piece; /* 0: whole */
 
 int __wrap_connect(int fd, const struct sockaddr *to, socklen_t len)
 {
-    return asking ? 0 : __real_connect(fd, to, len);
+    if (!asking)
+        return __real_connect(fd, to, len);
+    errno = troubles[trouble].connect;
+    return errno == 0 ? 0 : -1;
 }
 
 /* Half of it at a time, and every other call is interrupted. */
@@ -48,13 +62,17 @@ ssize_t __wrap_send(int fd, const void *bytes, size_t len, int flags)
         errno = EINTR;
         return -1;
     }
-    return (ssize_t)(len / 2 + 1);
+    errno = troubles[trouble].send;
+    return errno == 0 ? (ssize_t)(len / 2 + 1) : -1;
 }
 
 ssize_t __wrap_recv(int fd, void *bytes, size_t len, int flags)
 {
     if (!asking)
         return __real_recv(fd, bytes, len, flags);
+    errno = troubles[trouble].recv;
+    if (errno != 0 && answer_len == 0)
+        return -1; /* in the place of the end */
     if (piece > 0) {
         len = piece < len ? piece : len;
         piece = next_piece;
@@ -70,6 +88,8 @@ ssize_t __wrap_recv(int fd, void *bytes, size_t len, int flags)
 int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
                        struct addrinfo **ret)
 {
+    if (asking && troubles[trouble].lookup != 0)
+        return troubles[trouble].lookup;
     return __real_getaddrinfo(asking ? "127.0.0.1" : host, port, hints, ret);
 }
 
@@ -125,11 +145,12 @@ void fuzz_query(const struct fuzz_target *target, const uint8_t *data, size_t si
     char *text = fuzz_text(line, line_len);
     struct query query = {
         .target = text,
-        .format = (enum render_format)(data[0] % RENDER_FORMAT_COUNT),
-        .format_given = data[0] % (RENDER_FORMAT_COUNT + 1) != RENDER_FORMAT_COUNT,
+        .format = (enum render_format)((data[0] & 0xf) % RENDER_FORMAT_COUNT),
+        .format_given = (data[0] & 0xf) % (RENDER_FORMAT_COUNT + 1) != RENDER_FORMAT_COUNT,
         .timeout_ms = 60000,
     };
     struct told whole, cut;
+    trouble = (data[0] >> 4) % TROUBLES;
     if (!query.format_given)
         query.format = RENDER_TEXT;
     ask(&query, bytes, len, 0, 0, &whole);

@@ -1,13 +1,14 @@
 /*
  * What is made of a request that CivetWeb has parsed: paths, the query, Accept, Authorization, who
- * asks, whether the connection stays. An input is one byte that chooses the settings, and a request
- * head; it is cut into words as CivetWeb does it, in a buffer like its own, and answered by the real
+ * asks, whether the connection stays. An input is one byte that chooses the settings, one that chooses
+ * who asks, and a request head; it is cut into words as CivetWeb does it, in a buffer like its own, and answered by the real
  * routes, with this file in the library's place. Each answer is one write, read by our own client's
  * parser, and says no more than who asks may know.
  */
 #include "fuzz.h"
 
 #include "../unit/report_fixture.h"
+#include "web/peer.h"
 #include "web/reply.h"
 #include "web/routes.h"
 
@@ -16,8 +17,11 @@
 #include <healthsvc/http_reply.h>
 #include <healthsvc/pollers.h>
 #include <healthsvc/strbuf.h>
+#include <healthsvc/units.h>
 
+#include <arpa/inet.h>
 #include <civetweb.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <strings.h>
 
@@ -32,8 +36,25 @@ const struct mg_request_info *__real_mg_get_request_info(const struct mg_connect
 const struct mg_request_info *__wrap_mg_get_request_info(const struct mg_connection *conn);
 int __real_mg_disable_connection_keep_alive(struct mg_connection *conn);
 int __wrap_mg_disable_connection_keep_alive(struct mg_connection *conn);
+/* And in that of the kernel's word. */
+const struct sockaddr_storage *__real_peer_find(const struct mg_request_info *of);
+const struct sockaddr_storage *__wrap_peer_find(const struct mg_request_info *of);
+
+/* Who may ask. */
+static const struct {
+    int family;
+    const char *address;
+    bool near; /* of this machine, or of the network that details_for names */
+} peers[] = {
+    {AF_UNSPEC, NULL, false},        {AF_UNIX, NULL, true},
+    {AF_INET, "127.9.9.9", true},    {AF_INET6, "::1", true},
+    {AF_INET, "10.1.2.3", true},     {AF_INET6, "fd00::1", false},
+    {AF_INET, "203.0.113.1", false}, {AF_INET6, "2001:db8::1", false},
+};
+#define PEERS (sizeof peers / sizeof peers[0])
 
 /* The connection. */
+static size_t peer;
 static char mark;
 static struct mg_request_info info;
 static struct strbuf written;
@@ -65,6 +86,20 @@ int __wrap_mg_disable_connection_keep_alive(struct mg_connection *conn)
         return __real_mg_disable_connection_keep_alive(conn);
     closes = true;
     return 0;
+}
+
+const struct sockaddr_storage *__wrap_peer_find(const struct mg_request_info *of)
+{
+    static struct sockaddr_storage addr;
+    if (of != &info)
+        return __real_peer_find(of);
+    memset(&addr, 0, sizeof addr);
+    addr.ss_family = (sa_family_t)peers[peer].family;
+    if (addr.ss_family == AF_INET)
+        (void)inet_pton(AF_INET, peers[peer].address, &((struct sockaddr_in *)&addr)->sin_addr);
+    else if (addr.ss_family == AF_INET6)
+        (void)inet_pton(AF_INET6, peers[peer].address, &((struct sockaddr_in6 *)&addr)->sin6_addr);
+    return &addr;
 }
 
 /* ---- the head, cut into words in place ---- */
@@ -133,7 +168,7 @@ static bool may_know(enum details details)
             strcmp(h->value + sizeof bearer - 1, TOKEN) == 0)
             return true;
     }
-    return details == DETAILS_ALWAYS; /* who asks is not local */
+    return details == DETAILS_ALWAYS || (details == DETAILS_LOCAL && peers[peer].near);
 }
 
 static void check_answer(enum details details)
@@ -151,7 +186,8 @@ static void check_answer(enum details details)
     HOLDS(step == HTTP_REPLY_END && len == 0);
     HOLDS(reply.status == 200 || reply.status == 400 || reply.status == 404 ||
           reply.status == 405 || reply.status == 503 ||
-          (reply.status == 500 && strcmp(info.local_uri_raw, PROOF) == 0));
+          (reply.status == 500 && strcmp(info.local_uri_raw, PROOF) == 0 &&
+           peers[peer].family != AF_UNIX));
     HOLDS(reply.closes == closes);
     HOLDS(closes || !(has_header("Content-Length", NULL) || has_header("Transfer-Encoding", NULL) ||
                       has_header("Expect", NULL) || has_header("Upgrade", NULL) ||
@@ -187,6 +223,7 @@ void fuzz_open_board(void)
 static void publish(enum details details)
 {
     static char token[] = TOKEN;
+    static struct units_network networks[] = {{AF_INET, {10}, 8}};
     struct snapshot *s;
     fuzz_open_board();
     if (writes == 0) {
@@ -197,6 +234,8 @@ static void publish(enum details details)
     fixture_set(BROKER, TARGET_DOWN, OUTCOME_CONNECT_REFUSED, REASON);
     fixture_config.unhealthy_status = 503;
     fixture_config.details = details;
+    fixture_config.details_for = networks;
+    fixture_config.details_for_count = 1;
     fixture_config.details_token = token;
     for (size_t i = 0; i < FIXTURE_COUNT; i++) {
         fixture_confs[i].max_age_ms = INT64_C(3600000);
@@ -212,20 +251,20 @@ void fuzz_request(const struct fuzz_target *target, const uint8_t *data, size_t 
 {
     static struct web_shared shared = {.keep_limit = 1, .proof_path = PROOF};
     (void)target;
-    if (size < 1 || size > REQUEST_HEAD_BYTES)
+    if (size < 2 || size > REQUEST_HEAD_BYTES)
         return;
+    peer = data[1] % PEERS;
     enum details details = (enum details)(data[0] % 3);
     char *head = malloc(REQUEST_HEAD_BYTES);
     HOLDS(head != NULL);
-    memcpy(head, data + 1, size - 1);
-    memset(head + size - 1, 0, REQUEST_HEAD_BYTES - size + 1);
+    memcpy(head, data + 2, size - 2);
+    memset(head + size - 2, 0, REQUEST_HEAD_BYTES - size + 2);
     memset(&info, 0, sizeof info);
     if (read_head(head)) {
         publish(details);
         pollers_clear();
         atomic_store(&shared.serve, data[0] & 4 ? (unsigned)data[0] >> 4 : (unsigned)SERVE_ALL);
         info.user_data = &shared;
-        snprintf(info.remote_addr, sizeof info.remote_addr, "10.0.0.1");
         strbuf_clear(&written);
         writes = 0;
         closes = false;
