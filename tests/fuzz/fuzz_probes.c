@@ -47,7 +47,7 @@ int __wrap_child_start(struct children *c, char *const argv[], child_ended_fn en
                        struct child **ret_child);
 
 #define PACKETS_MAX 16
-#define PACKET_BYTES 60000
+#define INPUT_BYTES 16384 /* fits the sockets' buffers, so that no packet is lost */
 #define QUESTION_BYTES 512
 
 /* ---- the input ---- */
@@ -82,8 +82,6 @@ static void read_input(struct bytes input)
     packet_count = packets_taken = 0;
     while (all.len > 0 && packet_count < PACKETS_MAX) {
         packets[packet_count] = take_until(&all, "[NEXT]");
-        if (packets[packet_count].len > PACKET_BYTES)
-            packets[packet_count].len = PACKET_BYTES;
         packet_count++;
     }
 }
@@ -144,7 +142,7 @@ static size_t right_ntp(uint8_t *packet, const uint8_t *question, size_t questio
 static void answer(const struct loop_watch *w, const uint8_t *question, size_t question_len,
                    const struct sockaddr_in *to)
 {
-    static uint8_t packet[PACKET_BYTES];
+    static uint8_t packet[INPUT_BYTES];
     bool dns = w == &dns_udp;
     socklen_t to_len = sizeof *to;
     for (; packets_taken < packet_count; packets_taken++) {
@@ -173,12 +171,12 @@ static void on_packet(struct loop_watch *w, uint32_t events)
  * what comes by TCP is as the input has it, but for the id of the question if that is here. */
 static void on_connection(struct loop_watch *w, uint32_t events)
 {
-    static uint8_t message[2 + 65535 + 1];
+    static uint8_t message[INPUT_BYTES];
     (void)events;
     for (int fd; (fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0; close(fd)) {
         uint8_t question[QUESTION_BYTES];
         struct timeval limit = {.tv_usec = 1000};
-        size_t len = by_tcp.len < sizeof message ? by_tcp.len : sizeof message;
+        size_t len = by_tcp.len;
         memcpy(message, by_tcp.at, len);
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
         (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
@@ -352,7 +350,7 @@ static void begin(void)
         "trips.test?type=SRV\"; expect_records = \"1 2 443 a.test.\";",
     };
     strbuf_init(&text, 8192);
-    strbuf_addf(&text, "defaults = { period = \"1h\"; timeout = \"30s\"; }; dependencies = (\n");
+    strbuf_addf(&text, "defaults = { period = \"24h\"; timeout = \"1h\"; }; dependencies = (\n");
     for (size_t i = 0; i < sizeof questions / sizeof questions[0]; i++)
         strbuf_addf(&text, "{ name = \"dns%zu\"; url = \"dns://127.0.0.1:%u/%s },\n", i, dns,
                     questions[i]);
@@ -388,7 +386,7 @@ void fuzz_probes(const struct fuzz_target *target, const uint8_t *data, size_t s
     checker_role_assert();
     struct probe *probe;
     (void)target;
-    if (size < 1)
+    if (size < 1 || size > INPUT_BYTES)
         return;
     if (engine == NULL)
         begin();

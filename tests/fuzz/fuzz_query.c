@@ -147,7 +147,7 @@ void fuzz_query(const struct fuzz_target *target, const uint8_t *data, size_t si
         .target = text,
         .format = (enum render_format)((data[0] & 0xf) % RENDER_FORMAT_COUNT),
         .format_given = (data[0] & 0xf) % (RENDER_FORMAT_COUNT + 1) != RENDER_FORMAT_COUNT,
-        .timeout_ms = 60000,
+        .timeout_ms = 3600000,
     };
     struct told whole, cut;
     trouble = (data[0] >> 4) % TROUBLES;
