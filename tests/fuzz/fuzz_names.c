@@ -205,12 +205,28 @@ static void on_answer(struct resolver_wait *w, const struct resolver_answer *ans
     loop_stop(fuzz_loop());
 }
 
-static void play_server(const uint8_t *data, size_t size)
+static void give_up(struct resolver_wait *wait)
 {
     checker_role_assert();
+    resolver_cancel(resolver, wait);
+}
+
+/* 1: the answer is at hand, and right; 0: it will come. */
+static int look_up(const char *name, struct resolver_wait *wait)
+{
+    checker_role_assert();
+    struct resolver_answer answer;
+    int r = resolver_lookup(resolver, name, wait, &answer);
+    HOLDS(r >= 0);
+    if (r > 0)
+        check_answer(&answer);
+    return r;
+}
+
+static void play_server(const uint8_t *data, size_t size)
+{
     static unsigned serial;
     struct resolver_wait wait = {.done = on_answer};
-    struct resolver_answer answer;
     char name[32];
     if (resolver == NULL)
         open_server();
@@ -221,19 +237,13 @@ static void play_server(const uint8_t *data, size_t size)
     answer_len = size;
     asked = 0;
     ended = false;
-    int r = resolver_lookup(resolver, name, &wait, &answer);
-    HOLDS(r >= 0);
-    if (r > 0)
-        check_answer(&answer);
-    else
+    if (look_up(name, &wait) == 0) {
         loop_run(fuzz_loop());
-    HOLDS(r > 0 || ended);
-    /* What was learned is at hand now, and the same. */
-    r = resolver_lookup(resolver, name, &wait, &answer);
-    if (r > 0)
-        check_answer(&answer);
-    else
-        resolver_cancel(resolver, &wait);
+        HOLDS(ended);
+    }
+    /* What was learned is at hand now; of a failure nothing was, and it is asked again. */
+    if (look_up(name, &wait) == 0)
+        give_up(&wait);
 }
 
 void fuzz_names(const struct fuzz_target *target, const uint8_t *data, size_t size)
