@@ -294,6 +294,15 @@ static void check_name(struct loader *l, const config_setting_t *group, struct t
     l->named_count++;
 }
 
+static void check_server_name(struct loader *l, const config_setting_t *group,
+                              const struct target_conf *conf)
+{
+    const char *name = conf->tls.server_name;
+
+    if (name != NULL && !url_is_host(name))
+        tell_quoted(l, group, "'server_name' is neither a host name nor an address");
+}
+
 static void resolve_file(struct loader *l, char **file)
 {
     if (*file == NULL)
@@ -393,6 +402,7 @@ void dependency_read(struct loader *l, const config_setting_t *group)
     read_settings(l, group, conf);
     if (conf->name != NULL)
         check_name(l, group, conf);
+    check_server_name(l, group, conf);
     times_settle(conf);
     times_check(l, group, conf);
     resolve_file(l, &conf->password_file);

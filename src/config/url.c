@@ -95,6 +95,13 @@ static bool is_host(const char *host)
     return label[strspn(label, "0123456789")] != '\0' || inet_pton(AF_INET, host, &address) == 1;
 }
 
+bool url_is_host(const char *text)
+{
+    struct in6_addr address;
+
+    return is_host(text) || inet_pton(AF_INET6, text, &address) == 1;
+}
+
 /* [p, end) is "host[:port]" or "[v6][:port]". */
 static int read_authority(const char *p, const char *end, struct target_conf *conf,
                           struct strbuf *why)

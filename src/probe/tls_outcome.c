@@ -230,8 +230,7 @@ enum outcome tls_outcome(SSL *ssl, int ssl_error, int64_t now_wall_s, char *ret_
         o = of_verification(&b, ssl, verified, now_wall_s);
     else if (ssl_error == SSL_ERROR_SYSCALL)
         o = of_socket(&b, err, shaking_hands);
-    else if (ssl_error == SSL_ERROR_ZERO_RETURN ||
-             ERR_GET_REASON(error) == SSL_R_UNEXPECTED_EOF_WHILE_READING)
+    else if (ssl_error == SSL_ERROR_ZERO_RETURN) /* or an end without close_notify, see tls.c */
         o = of_socket(&b, 0, shaking_hands);
     else
         o = of_protocol(&b, error, shaking_hands);

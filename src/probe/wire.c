@@ -1,6 +1,6 @@
 /*
  * Many servers end a reply without close_notify: that is an end like another here, because a reply
- * that announced its length is still known to be whole or not.
+ * that announced its length is still known to be whole or not (SSL_OP_IGNORE_UNEXPECTED_EOF, tls.c).
  */
 #include "probe/wire.h"
 
@@ -32,13 +32,7 @@ ssize_t wire_read(int fd, SSL *ssl, void *buf, size_t room, int *ret_error)
     int ssl_error = SSL_get_error(ssl, r);
     if (ssl_error == SSL_ERROR_WANT_READ || ssl_error == SSL_ERROR_WANT_WRITE)
         return WIRE_AGAIN;
-    if (ssl_error == SSL_ERROR_ZERO_RETURN ||
-        (ssl_error == SSL_ERROR_SSL &&
-         ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING)) {
-        ERR_clear_error();
-        return WIRE_END;
-    }
-    return failed(ssl_error, ret_error);
+    return ssl_error == SSL_ERROR_ZERO_RETURN ? WIRE_END : failed(ssl_error, ret_error);
 }
 
 ssize_t wire_write(int fd, SSL *ssl, const void *bytes, size_t len, int *ret_error)

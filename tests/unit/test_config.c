@@ -301,6 +301,12 @@ TEST(dependency_faults)
         {"dependencies = (\n{ name = \"a\"; url = \"https://h\"; cert_warn = -1; verify = 1; } );",
          "2: 'cert_warn' is -1, must be 0 .. 3650\n"
          "2: 'verify' is 1, must be true or false"},
+        {"dependencies = (\n{ name = \"a\"; url = \"https://h\";\nserver_name = \".\"; },\n"
+         "{ name = \"b\"; url = \"https://h\"; server_name = \"a b\"; },\n"
+         "{ name = \"c\"; url = \"https://h\"; server_name = \"[::1]\"; } );",
+         "3: 'server_name' is neither a host name nor an address\n"
+         "4: 'server_name' is neither a host name nor an address\n"
+         "5: 'server_name' is neither a host name nor an address"},
         /* what preparing says, at the setting it quotes first, else at the group */
         {DEP("\nmethod = \"BREW\";"), "3: 'method' is BREW: this is a 'teapot'"},
         {"defaults = { method = \"BREW\"; };\n" DEP(""), "1: 'method' is BREW: this is a 'teapot'"},
@@ -943,6 +949,23 @@ TEST(reads_dependencies)
     config_unref(config);
 }
 
+TEST(server_names)
+{
+    static const char *const good[] = {"trips.test", "TRIPS.test.", "127.0.0.1", "::1", "_x"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        struct strbuf text;
+        strbuf_init(&text, 1000);
+        strbuf_addf(&text,
+                    "dependencies = ( { name = \"a\"; url = \"https://h\"; "
+                    "server_name = \"%s\"; } );",
+                    good[i]);
+        struct config *config = load_good(text.data);
+        EXPECT_STR(config->targets[0]->tls.server_name, good[i]);
+        config_unref(config);
+        strbuf_done(&text);
+    }
+}
+
 TEST(verifies_unless_told_not_to)
 {
     struct config *config = load_good(URL("https://h"));
@@ -1419,6 +1442,7 @@ int main(void)
     RUN(reuse);
     RUN(limits_hold_together);
     RUN(reads_dependencies);
+    RUN(server_names);
     RUN(verifies_unless_told_not_to);
     RUN(prepares_what_has_no_fault_and_releases_everything);
     RUN(file_names_are_relative_to_the_configuration);
