@@ -274,7 +274,18 @@ TEST(servers_are_found_by_name)
                     servers[0].port);
     strbuf_adds(&rows, "{ name = \"d5\"; url = \"dns://gone.test/x\"; },\n"
                        "{ name = \"d6\"; url = \"icmp://gone.test\"; },\n"
-                       "{ name = \"d7\"; url = \"icmp://time.test\"; },\n");
+                       "{ name = \"d7\"; url = \"icmp://time.test\"; },\n"
+                       "{ name = \"d8\"; url = \"http+unix:///etc/passwd/socket\"; },\n");
+    /* No connection can be made to 255.255.255.255 or 224.0.0.1: that says nothing of the peer. */
+    dns_server_set(names, "mixed.test", DNS_REPLY_ADDRESSES, "255.255.255.255 127.0.0.9", 60);
+    dns_server_set(names, "dexim.test", DNS_REPLY_ADDRESSES, "127.0.0.9 224.0.0.1", 60);
+    dns_server_set(names, "noway.test", DNS_REPLY_ADDRESSES, "255.255.255.255 224.0.0.1", 60);
+    for (size_t i = 0; i < 3; i++)
+        strbuf_addf(&rows, "{ name = \"d%zu\"; url = \"tcp://%s.test:%u\"; },\n", 9 + i,
+                    i == 0   ? "mixed"
+                    : i == 1 ? "dexim"
+                             : "noway",
+                    servers[0].port);
     if (load(&rows) && EXPECT_INT(pthread_create(&thread, NULL, serve, NULL), 0)) {
         const struct ask_options options = {.nameservers = dns_server_address(names)};
         EXPECT_INT(ask(asked, config->target_count, &options), 0);
@@ -288,6 +299,10 @@ TEST(servers_are_found_by_name)
         if (asked[7].result.outcome != OUTCOME_OWN_FORBIDDEN)
             expect(7, OUTCOME_OK, "");
         EXPECT_INT(asked[0].result.ip_family, AF_INET);
+        expect(8, OUTCOME_CONNECT_REFUSED, "the Unix socket does not exist");
+        expect(9, OUTCOME_CONNECT_REFUSED, "");
+        expect(10, OUTCOME_CONNECT_REFUSED, "");
+        EXPECT_INT(outcome_class(asked[11].result.outcome), OUTCOME_CLASS_NOT_TRIED);
         close(wake[1]);
         pthread_join(thread, NULL);
     } else {

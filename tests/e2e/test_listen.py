@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import stat
+import subprocess
 
 import pytest
 
@@ -376,6 +377,18 @@ def test_nothing_was_passed(tmp_path):
     assert "cannot serve systemd: systemd has passed no socket" in ended.stderr
     file.write_text(conf('"systemd"'))
     assert daemon.run("-t", "-c", file).returncode == 0
+
+
+@pytest.mark.parametrize("number", ["x", "", "-1", "1025", "1 "])
+def test_a_number_of_sockets_that_is_none(tmp_path, number):
+    file = tmp_path / "health.conf"
+    file.write_text(conf('"systemd"'))
+    ended = subprocess.run(["sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS="$2" exec "$0" -c "$1"',
+                            daemon.BINARY, file, number], stdin=subprocess.DEVNULL, text=True,
+                           capture_output=True, check=False, timeout=30 * SCALE)
+    assert ended.returncode == 1
+    assert "LISTEN_FDS is no number of sockets; none is taken" in ended.stderr
+    assert "cannot serve systemd: systemd has passed no socket" in ended.stderr
 
 
 def unfit_sockets(folder):

@@ -57,6 +57,12 @@ def test_importance_decides_what_down_means(healthsvc, peers, importance, status
                            f"broker status: Error. connection refused{suffix}\n")
 
 
+def test_any_unhealthy_status_has_a_phrase(healthsvc, peers):
+    svc = healthsvc("unhealthy_status = 599;" + conf(dependency("trips", peers.refused())))
+    svc.wait_health("^599 .*trips status: Error. connection refused")
+    assert svc.raw(b"GET /health HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 599 Unhealthy\r\n")
+
+
 def test_unhealthy_status_is_a_setting(healthsvc, peers):
     svc = healthsvc("unhealthy_status = 503;" + conf(dependency("trips", peers.refused())))
     svc.wait_health("^503 .*connection refused")
