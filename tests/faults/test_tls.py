@@ -146,18 +146,17 @@ def test_a_giant_chain(watched, witness, authority, tmp_path):
         peer.tls = good
 
 
-@row("a true chain of 110 authorities, 48 KB", "down: longer than is followed")
+@row("a true chain of 50 authorities, 22 KB", "up: followed to its end (OpenSSL's limit is 100)")
 def test_a_deep_chain(watched, witness, authority, tmp_path):
-    peer = watched()
-    good = peer.tls
+    peer = watched(period=1.0, timeout=0.9)
     above = authority
-    for i in range(110):
+    for i in range(50):
         above = Authority(tmp_path, f"a{i}", above)
-    bad = above.server()
-    with witness.fault(r"Error\. certificate not trusted.*", outcome="tls_untrusted"):
-        peer.tls = bad
-    with witness.recovery():
-        peer.tls = good
+    deep = above.server()
+    handshakes = peer.connections
+    with witness.harmless(3):
+        peer.tls = deep
+    assert peer.connections >= handshakes + 3
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
