@@ -61,7 +61,6 @@ def test_a_dead_first_address(named, witness):
     named(["127.0.0.9", "127.0.0.1"])
     with witness.harmless(3):
         pass
-    assert witness.checks("bad") == 0
 
 
 # ---- one of two address families ----
@@ -75,7 +74,7 @@ def test_ipv6_is_lost(network, far, name_server, witness):
                   period=1.0, timeout=0.9)
     with witness.harmless():
         network.fault = wire.only(wire.is_ipv6, wire.lost())
-    assert network.lost > 0 and witness.checks("bad") == 0
+    assert network.lost > 0
 
 
 @row("the question for IPv6 addresses fails (SERVFAIL), that for IPv4 is answered",
@@ -84,7 +83,6 @@ def test_no_answer_for_ipv6(named, witness):
     named({dns.TYPE_A: ["127.0.0.1"], dns.TYPE_AAAA: dns.SERVFAIL})
     with witness.harmless(3):
         pass
-    assert witness.checks("bad") == 0
 
 
 @row("the question for IPv6 addresses is never answered, that for IPv4 is",
@@ -93,18 +91,17 @@ def test_silence_for_ipv6(named, witness):
     named({dns.TYPE_A: ["127.0.0.1"], dns.TYPE_AAAA: dns.SILENT}, period=3.5, timeout=3.0)
     with witness.harmless(1):
         pass
-    assert witness.checks("bad") == 0
 
 
 # ---- it takes its time ----
 
 @row("the name server takes 60 % of the `timeout`", "up")
 def test_a_slow_name_server(named, name_server, witness):
-    name_server.delay_s = 0.6 * TIMEOUT_S * SCALE
-    named()
+    timeout = min(0.9, 3.6 / SCALE)  # 60 % of that are less than QUERY_S
+    name_server.delay_s = 0.6 * timeout * SCALE
+    named(period=timeout / 0.9, timeout=timeout)
     with witness.harmless(3):
         pass
-    assert witness.checks("bad") == 0
 
 
 @row("the name server takes 125 % of the `timeout`",
@@ -117,4 +114,3 @@ def test_a_name_server_that_is_too_slow(named, name_server, witness):
     assert witness.checks("not_tried") >= 1
     with witness.harmless(3):
         pass
-    assert witness.checks("bad") == 0

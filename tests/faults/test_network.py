@@ -120,9 +120,10 @@ def bound_stale(witness):
 def test_no_way_out(network, far, witness, cut):
     peer = far.http()
     witness.watch(peer.url(), OWN)
+    bad = witness.checks("bad")
     with witness.fault(STALE, outcome="own_no_route", within=bound_stale(witness)):
         ip(cut)
-    assert witness.checks("bad") == 0
+    assert witness.checks("bad") <= bad + 1  # the one that was under way
     with witness.recovery():
         network.up()
 
@@ -137,9 +138,10 @@ def test_the_address_of_a_kept_connection_goes(network, far, witness):
     peer = far.add(keeping)
     witness.watch(peer.url(), OWN + "reuse = true;")
     wait_for(lambda: len(peer.requests) >= peer.connections + 2, what="a kept connection")
+    bad = witness.checks("bad")
     with witness.fault(STALE, outcome="own_no_route", within=bound_stale(witness)):
         ip(f"addr del {wire.NEAR}/24 dev {wire.DEVICE}")
-    assert witness.checks("bad") <= 1
+    assert witness.checks("bad") <= bad + 1
     with witness.recovery():
         network.up()
 
