@@ -272,7 +272,7 @@ TEST(bytes_in_clear_behind_the_turn_to_tls)
     strbuf_init(&why, 200);
     if (!EXPECT_INT(transcript_prepare(&scheme_mysql, &row, &conf, &why), 0))
         return;
-    transcript_feed(&conf, injected, none, SIZE_MAX, SIZE_MAX, false, &end);
+    transcript_feed(&conf, injected, none, TRANSCRIPT_WHOLE, false, &end);
     EXPECT_INT(end.step, DLG_DONE);
     EXPECT_INT(end.result.outcome, OUTCOME_BAD_REPLY);
     EXPECT_STR(end.result.text, "bytes in clear after the turn to TLS");
