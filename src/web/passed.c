@@ -17,7 +17,6 @@
 
 static struct passed *list;
 static size_t count;
-static char *names; /* what the list's names point into */
 
 static int option_of(int fd, int option)
 {
@@ -47,23 +46,34 @@ static size_t count_passed(void)
     return 0;
 }
 
+/* A copy of the name that *rest begins with, "unknown" if it is empty; NULL without memory. */
+static char *take_name(const char **rest)
+{
+    size_t len = strcspn(*rest, ":");
+    char *name = len > 0 ? strndup(*rest, len) : strdup("unknown");
+    *rest += len + ((*rest)[len] == ':');
+    return name;
+}
+
 static void take(void)
 {
-    const char *written = getenv("LISTEN_FDNAMES");
+    const char *names = getenv("LISTEN_FDNAMES");
     size_t many = count_passed();
-    list = calloc(many + 1, sizeof *list);
-    names = strdup(written != NULL ? written : "");
-    if (list == NULL || names == NULL) {
-        log_error("there is no memory for the sockets that were passed; none is taken");
-        return;
-    }
-    char *rest = written != NULL ? names : NULL;
-    for (count = 0; count < many; count++) {
-        int fd = FIRST_FD + (int)count;
-        const char *name = rest != NULL ? strsep(&rest, ":") : "";
+    if (names == NULL)
+        names = "";
+    list = many > 0 ? calloc(many, sizeof *list) : NULL;
+    for (size_t i = 0; list != NULL && i < many; i++) {
+        int fd = FIRST_FD + (int)i;
+        char *name = take_name(&names);
+        if (name == NULL)
+            break;
         (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-        list[count] = (struct passed){
-            .fd = fd, .name = name[0] != '\0' ? name : "unknown", .fit = is_fit(fd)};
+        list[i] = (struct passed){.fd = fd, .name = name, .fit = is_fit(fd)};
+        count = i + 1;
+    }
+    if (count < many) {
+        log_error("there is no memory for the sockets that were passed; none is taken");
+        count = 0;
     }
 }
 
