@@ -196,7 +196,7 @@ static void keep_fault(char *first, const char *text)
 
 static void print_fault(void *arg, const char *text)
 {
-    fprintf(stderr, "%s\n", text);
+    (void)fprintf(stderr, "%s\n", text);
     keep_fault(arg, text);
 }
 
@@ -241,7 +241,7 @@ static int test(const char *path)
         return EXIT_USAGE;
     int r = examine(config);
     if (r < 0)
-        fprintf(stderr, "healthsvc: %s\n", strerror(-r));
+        (void)fprintf(stderr, "healthsvc: %s\n", strerror(-r));
     config_unref(config);
     return r < 0 ? EXIT_FAULT : EXIT_DONE;
 }
@@ -420,7 +420,7 @@ static void print_schemes(const char *heading, bool built)
         printf("%s %s", before, scheme_at(i)->name);
         before = "";
     }
-    fputs(before == heading ? "" : "\n", stdout);
+    (void)fputs(before == heading ? "" : "\n", stdout);
 }
 
 static void print_version(void)
@@ -450,7 +450,7 @@ static void print_version(void)
 static int usage(const struct options *o)
 {
     int code = ending_tell(o->query.format, EXIT_USAGE, NAGIOS_UNKNOWN, "%s", o->fault);
-    fputs(help, stderr);
+    (void)fputs(help, stderr);
     return code;
 }
 
@@ -546,7 +546,7 @@ static bool read_options(int argc, char **argv, struct options *o)
             print_version();
             return false;
         case 'h':
-            fputs(help, stdout);
+            (void)fputs(help, stdout);
             return false;
         case ':':
             fault(o, "-%c needs a value", optopt);

@@ -63,7 +63,7 @@ static void check_relation(struct loader *l, const config_setting_t *group,
     const config_setting_t *large = dependency_find_written(l, group, r->large);
     struct strbuf text;
 
-    if (r->small_ms == 0 || r->large_ms == 0 ||
+    if ((small == NULL && large == NULL) || r->small_ms == 0 || r->large_ms == 0 ||
         (r->less ? r->small_ms < r->large_ms : r->small_ms <= r->large_ms))
         return;
     if ((small != NULL && faults_has(&l->faults, small)) ||

@@ -326,8 +326,8 @@ struct children *children_free(struct children *c)
     for (const struct child *child = c->first; child != NULL; child = child->next)
         (void)kill(-child->pid, SIGKILL);
     await(c, clock_mono_ms() + LAST_MS);
-    while (c->first != NULL) {
-        struct child *child = c->first;
+    for (struct child *child = c->first, *next; child != NULL; child = next) {
+        next = child->next;
         (void)reap(child);
         free(child);
     }

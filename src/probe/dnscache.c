@@ -117,11 +117,11 @@ static void describe(enum outcome outcome, const char *name, char *text, size_t 
     };
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         if (words[i].outcome == outcome) {
-            snprintf(text, text_bytes, "%s%.120s%s", words[i].before, name, words[i].after);
+            (void)snprintf(text, text_bytes, "%s%.120s%s", words[i].before, name, words[i].after);
             return;
         }
     }
-    snprintf(text, text_bytes, "%s", outcome == OUTCOME_OK ? "" : outcome_sentence(outcome));
+    (void)snprintf(text, text_bytes, "%s", outcome == OUTCOME_OK ? "" : outcome_sentence(outcome));
 }
 
 void dns_entry_answer(const struct dns_entry *e, int64_t now_ms, char *text, size_t text_bytes,

@@ -307,7 +307,7 @@ static void note_failure(struct stream *s, int err)
  * simultaneous open, RFC 9293 section 3.5): connected, to nobody. */
 static bool met_itself(int fd, const union resolver_address *peer)
 {
-    union resolver_address own;
+    union resolver_address own = {.sa.sa_family = AF_UNSPEC};
     socklen_t len = sizeof own;
     if (getsockname(fd, &own.sa, &len) != 0 || own.sa.sa_family != peer->sa.sa_family)
         return false;

@@ -234,7 +234,7 @@ enum outcome tls_outcome(SSL *ssl, int ssl_error, int64_t now_wall_s, char *ret_
         o = of_socket(&b, 0, shaking_hands);
     else
         o = of_protocol(&b, error, shaking_hands);
-    snprintf(ret_text, text_bytes, "%s", b.len > 0 ? b.data : outcome_sentence(o));
+    (void)snprintf(ret_text, text_bytes, "%s", b.len > 0 ? b.data : outcome_sentence(o));
     strbuf_done(&b);
     ERR_clear_error();
     return o;

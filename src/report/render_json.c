@@ -216,7 +216,7 @@ static void add_health(const struct snapshot *s, const struct moment *m, const s
 {
     struct culprits c = {.len = 0};
     char description[256];
-    snprintf(description, sizeof description, "health of %s", snapshot_config(s)->name);
+    (void)snprintf(description, sizeof description, "health of %s", snapshot_config(s)->name);
     add_head(s, r->verdict, description, out);
     culprits_of_verdict(&c, s, m, r);
     add_output(&c, out);
@@ -243,8 +243,8 @@ void render_json_dependency(const struct snapshot *s, const struct target_view *
     enum target_state state = target_state_at(v, m->now_mono_ms);
     struct culprits c = {.len = 0};
     char description[256];
-    snprintf(description, sizeof description, "health of %s as %s sees it", v->conf->name,
-             snapshot_config(s)->name);
+    (void)snprintf(description, sizeof description, "health of %s as %s sees it", v->conf->name,
+                   snapshot_config(s)->name);
     add_head(s, r->own_reason[0] != '\0' ? VERDICT_FAIL : state_status(state), description, out);
     culprits_of_dependency(&c, v, m, r);
     add_output(&c, out);

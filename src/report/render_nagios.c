@@ -159,10 +159,10 @@ void render_nagios(const struct snapshot *s, const struct moment *m, const struc
         up += state == TARGET_UP || state == TARGET_DEGRADED;
     }
     if (count > 0)
-        snprintf(counted, sizeof counted, "%zu of %zu %s up", up, count,
-                 count == 1 ? "dependency" : "dependencies");
+        (void)snprintf(counted, sizeof counted, "%zu of %zu %s up", up, count,
+                       count == 1 ? "dependency" : "dependencies");
     else
-        snprintf(counted, sizeof counted, "up and running");
+        (void)snprintf(counted, sizeof counted, "up and running");
     culprits_of_verdict(&c, s, m, r);
     nagios_begin(out, word, word == NAGIOS_OK ? counted : culprits_text(&c));
     for (size_t i = 0; i < count && out->len - start + ITEM_BYTES < LINE_BYTES; i++)

@@ -49,8 +49,8 @@ const char *render_reason(const struct target_view *v, enum target_state state,
     case TARGET_UNKNOWN:
         return "not checked yet";
     case TARGET_STALE:
-        snprintf(room, RENDER_REASON_BYTES, "stale: last checked %" PRId64 "s ago",
-                 (m->now_mono_ms - v->checked_mono_ms) / 1000);
+        (void)snprintf(room, RENDER_REASON_BYTES, "stale: last checked %" PRId64 "s ago",
+                       (m->now_mono_ms - v->checked_mono_ms) / 1000);
         return room;
     case TARGET_DEGRADED:
     case TARGET_DOWN:

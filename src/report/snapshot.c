@@ -199,10 +199,10 @@ struct reading snapshot_read(const struct snapshot *s, const struct moment *m)
     /* Shutting down goes first: it is meant, it does not pass, and it explains a checker that has
      * ended already. */
     if (m->stopping)
-        snprintf(r.own_reason, sizeof r.own_reason, "shutting down");
+        (void)snprintf(r.own_reason, sizeof r.own_reason, "shutting down");
     else if (!r.alive)
-        snprintf(r.own_reason, sizeof r.own_reason,
-                 "stale: no check has completed for %" PRId64 " s", silent_ms / 1000);
+        (void)snprintf(r.own_reason, sizeof r.own_reason,
+                       "stale: no check has completed for %" PRId64 " s", silent_ms / 1000);
     if (r.own_reason[0] != '\0')
         r.verdict = VERDICT_FAIL;
     return r;

@@ -164,7 +164,7 @@ static const struct mg_callbacks callbacks = {
 static int start_library(struct web_context *c, struct strbuf *why)
 {
     char threads[24], text[200] = "";
-    snprintf(threads, sizeof threads, "%" PRId64, c->workers);
+    (void)snprintf(threads, sizeof threads, "%" PRId64, c->workers);
     const char *options[] = {
         "listening_ports",
         "127.0.0.1:0", /* never told to anybody */
@@ -223,7 +223,7 @@ static int make_proof_path(struct web_shared *shared)
         return -EIO;
     shared->proof_path[0] = '/';
     for (size_t i = 0; i < sizeof bytes; i++)
-        snprintf(shared->proof_path + 1 + 2 * i, 3, "%02x", bytes[i]);
+        (void)snprintf(shared->proof_path + 1 + 2 * i, 3, "%02x", bytes[i]);
     return 0;
 }
 

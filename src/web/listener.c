@@ -184,7 +184,7 @@ void listener_done(struct listener *l) NO_THREAD_SAFETY_ANALYSIS
 /* True if `fd` listens on that port of 127.0.0.1. */
 static bool listens_on(int fd, uint16_t port)
 {
-    struct sockaddr_in addr;
+    struct sockaddr_in addr = {.sin_family = AF_UNSPEC};
     socklen_t len = sizeof addr;
     int listening = 0;
     socklen_t int_len = sizeof listening;
