@@ -570,6 +570,7 @@ static int run(const struct options *o)
     struct config *config = NULL;
     if (o->mode == MODE_QUERY)
         return query_run(&o->query);
+    probe_init();
     if (o->mode == MODE_TEST)
         return test(o->path);
 

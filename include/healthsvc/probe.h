@@ -102,6 +102,9 @@ const struct scheme *scheme_find(const char *name);
 /* The i-th row of schemes.def, NULL past the end. */
 const struct scheme *scheme_at(size_t i);
 
+/* Once, before anything else: how the libraries of the checks get their memory (memory.h). */
+void probe_init(void);
+
 /* Readies a freshly read target for being asked: its TLS profile (shared with the targets of
  * `config` that were prepared before and want the same), then scheme->prepare(). 0, or a negative
  * errno with a sentence in *why that names the setting as 'key' (config puts file:line before). */

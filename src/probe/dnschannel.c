@@ -10,6 +10,8 @@
  */
 #include "probe/dnschannel.h"
 
+#include <healthsvc/memory.h>
+
 #include <ares.h>
 #include <errno.h>
 #include <limits.h>
@@ -36,21 +38,39 @@ struct dns_channel {
     struct loop *loop;
     ares_channel ares;
     struct watch *watches;
+    bool failing; /* no memory, or a socket that is not watched: all questions are given up soon */
     size_t outstanding;
     struct dns_channel **list; /* once retired: where `next` hangs */
     struct dns_channel *next;
 };
 
+/* Not from inside c-ares, which would only notice that an answer fails to come. */
+static void give_up_soon(struct dns_channel *ch) REQUIRES(checker_role)
+{
+    ch->failing = true;
+    loop_timer_set(ch->loop, &ch->tick, 0);
+}
+
+static void give_up_if_refused(struct dns_channel *ch, uint64_t refusals_before)
+    REQUIRES(checker_role)
+{
+    if (memory_refusals() != refusals_before)
+        give_up_soon(ch);
+}
+
 static void process(struct watch *w) REQUIRES(checker_role)
 {
+    struct dns_channel *ch = w->channel;
+    uint64_t refusals = memory_refusals();
     for (int i = 0; w->watch.fd >= 0; i++) {
         struct pollfd p = {.fd = w->watch.fd, .events = POLLIN};
         if (w->wants_write)
             p.events |= POLLOUT;
         if (poll(&p, 1, 0) <= 0 || i == MAX_ROUNDS) /* the tick goes on with it */
-            return;
-        ares_process_fd(w->channel->ares, p.fd, p.fd);
+            break;
+        ares_process_fd(ch->ares, p.fd, p.fd);
     }
+    give_up_if_refused(ch, refusals);
 }
 
 static void on_ready(struct loop_watch *watch, uint32_t events)
@@ -58,6 +78,23 @@ static void on_ready(struct loop_watch *watch, uint32_t events)
     (void)events;
     checker_role_assert();
     process((struct watch *)watch);
+}
+
+/* NULL: no memory. */
+static struct watch *watch_new(struct dns_channel *ch, ares_socket_t fd) REQUIRES(checker_role)
+{
+    struct watch *w = calloc(1, sizeof *w);
+    if (w == NULL)
+        return NULL;
+    w->watch.ready = on_ready;
+    w->channel = ch;
+    if (loop_watch_add(ch->loop, &w->watch, fd) < 0) {
+        free(w);
+        return NULL;
+    }
+    w->next = ch->watches;
+    ch->watches = w;
+    return w;
 }
 
 /* c-ares opened, closes or wants to write to one of its sockets. */
@@ -79,17 +116,11 @@ static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writa
         return;
     }
     if (w == NULL) {
-        w = calloc(1, sizeof *w);
-        if (w == NULL)
-            return; /* nobody reads this socket, so its questions time out */
-        w->watch.ready = on_ready;
-        w->channel = ch;
-        if (loop_watch_add(ch->loop, &w->watch, fd) < 0) {
-            free(w);
+        w = watch_new(ch, fd);
+        if (w == NULL) {
+            give_up_soon(ch);
             return;
         }
-        w->next = ch->watches;
-        ch->watches = w;
     } else if (writable) {
         loop_timer_set(ch->loop, &ch->tick, 0); /* it may be writable already: no edge will tell */
     }
@@ -100,14 +131,19 @@ static void on_tick(struct loop_timer *t)
 {
     checker_role_assert();
     struct dns_channel *ch = (struct dns_channel *)t;
+    uint64_t refusals = memory_refusals();
+    if (ch->failing)
+        ares_cancel(ch->ares); /* which closes its sockets: the next question opens others */
+    ch->failing = false;
     ares_process_fd(ch->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
     struct watch *next;
     for (struct watch *w = ch->watches; w != NULL; w = next) {
         next = w->next; /* closed ones stay in memory until the batch is over */
         process(w);
     }
+    give_up_if_refused(ch, refusals);
     if (ch->outstanding > 0)
-        loop_timer_set(ch->loop, t, loop_now_ms(ch->loop) + TICK_MS);
+        loop_timer_set(ch->loop, t, loop_now_ms(ch->loop) + (ch->failing ? 0 : TICK_MS));
     else if (ch->list != NULL)
         dns_channel_free(ch);
 }
@@ -249,6 +285,9 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
     ares_freeaddrinfo(ai);
     if (result.outcome == OUTCOME_OK && result.count == 0)
         result.outcome = OUTCOME_DNS_NO_ADDRESS;
+    /* Half an answer, an answer to half of the question: c-ares says success, or no such name. */
+    if (q->channel->failing || memory_refusals() != q->refusals)
+        result = (struct dns_result){.outcome = OUTCOME_OWN_MEMORY};
     int next = family_to_ask_alone(q->family);
     if (result.outcome == OUTCOME_DNS_NO_ADDRESS && next != AF_UNSPEC) {
         q->family = next;
@@ -262,10 +301,13 @@ static void on_answer(void *arg, int status, int timeouts, struct ares_addrinfo 
 void dns_channel_ask(struct dns_channel *ch, const char *name, struct dns_question *q)
 {
     q->channel = ch;
+    uint64_t refusals = memory_refusals();
     q->name = name;
     q->family = AF_UNSPEC;
+    q->refusals = refusals;
     ch->outstanding++;
     if (!ch->tick.node.queued)
         loop_timer_set(ch->loop, &ch->tick, loop_now_ms(ch->loop) + TICK_MS);
     ask(q);
+    give_up_if_refused(ch, refusals);
 }

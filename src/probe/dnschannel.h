@@ -15,7 +15,8 @@
 struct dns_channel;
 
 struct dns_question {
-    struct dns_channel *channel; /* the channel's */
+    struct dns_channel *channel; /* the channel's, as the next */
+    uint64_t refusals;           /* memory_refusals() when it was asked */
     /* Exactly once; from inside dns_channel_ask() if the answer is at hand (the hosts file). */
     const char *name; /* borrowed until `done` */
     int family;       /* what is asked for now; AF_UNSPEC: both */

@@ -1,7 +1,7 @@
 /*
  * Every way a check can end goes through probe_finish(): there the times are added up, a good
- * result is held against the limits, a bad one of a stalled loop is turned into "not tried", and
- * the end is asserted to be the only one.
+ * result is held against the limits, a bad one of a stalled loop or of a library that has gone
+ * without memory (memory.h) is turned into "not tried", and the end is asserted to be the only one.
  * An end from inside the start is only noted and delivered on the next turn, so that the caller of
  * probe_start() never meets its own callback.
  */
@@ -15,6 +15,7 @@
 
 #include <healthsvc/clock.h>
 #include <healthsvc/config.h>
+#include <healthsvc/memory.h>
 #include <healthsvc/stats.h>
 #include <healthsvc/strbuf.h>
 #include <healthsvc/units.h>
@@ -138,9 +139,12 @@ static void settle(struct probe *p, enum outcome outcome, const char *text) REQU
         outcome = limited;
         text = limit_text;
     }
-    if (stalled && outcome_class(outcome) == OUTCOME_CLASS_BAD) {
-        outcome = OUTCOME_OWN_STALLED;
-        text = NULL;
+    if (outcome_class(outcome) == OUTCOME_CLASS_BAD) {
+        bool no_memory = memory_refusals() != p->refusals;
+        if (stalled || no_memory) {
+            outcome = stalled ? OUTCOME_OWN_STALLED : OUTCOME_OWN_MEMORY;
+            text = NULL;
+        }
     }
     if (text == NULL || text[0] == '\0')
         text = outcome == OUTCOME_OK ? "" : outcome_sentence(outcome);
@@ -202,6 +206,7 @@ int probe_start(struct engine *engine, const struct target_conf *conf, struct ke
     p->arg = arg;
     p->deadline.fire = on_deadline;
     p->start_us = p->phase_start_us = clock_mono_us();
+    p->refusals = memory_refusals();
     loop_timer_set(engine->loop, &p->deadline, p->start_us / 1000 + conf->timeout_ms);
     p->starting = true;
     int r = scheme->ops->start(p);

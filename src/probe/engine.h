@@ -37,7 +37,8 @@ struct probe {
     struct loop_timer deadline;
     struct loop_garbage garbage;
     int64_t start_us, phase_start_us;
-    bool starting; /* inside ops->start: an end is delivered on the next turn */
+    uint64_t refusals; /* memory_refusals() at its start */
+    bool starting;     /* inside ops->start: an end is delivered on the next turn */
     bool finished;
     struct probe_result result;
 };

@@ -16,6 +16,7 @@
 
 #include <healthsvc/config.h>
 #include <healthsvc/keys.h>
+#include <healthsvc/memory.h>
 #include <healthsvc/strbuf.h>
 #include <healthsvc/units.h>
 
@@ -398,9 +399,35 @@ static int submit(struct grpc_state *s, bool tls)
     return s->stream < 0 ? s->stream : 0;
 }
 
+static void *take(size_t bytes, void *arg)
+{
+    (void)arg;
+    return memory_malloc(bytes);
+}
+
+static void *take_zeroed(size_t count, size_t bytes, void *arg)
+{
+    (void)arg;
+    return memory_calloc(count, bytes);
+}
+
+static void *resize(void *mem, size_t bytes, void *arg)
+{
+    (void)arg;
+    return memory_realloc(mem, bytes);
+}
+
+static void give_back(void *mem, void *arg)
+{
+    (void)arg;
+    free(mem);
+}
+
 /* A session on a new connection. */
 static int begin(struct grpc_state *s)
 {
+    nghttp2_mem memory = {
+        .malloc = take, .free = give_back, .calloc = take_zeroed, .realloc = resize};
     const nghttp2_settings_entry no_push = {NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
     nghttp2_session_callbacks *callbacks;
     int r = nghttp2_session_callbacks_new(&callbacks);
@@ -409,7 +436,7 @@ static int begin(struct grpc_state *s)
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
-    r = nghttp2_session_client_new(&s->session, callbacks, s);
+    r = nghttp2_session_client_new3(&s->session, callbacks, s, NULL, &memory);
     nghttp2_session_callbacks_del(callbacks);
     if (r == 0)
         r = nghttp2_submit_settings(s->session, NGHTTP2_FLAG_NONE, &no_push, 1);

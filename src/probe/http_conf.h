@@ -61,7 +61,8 @@ struct http_seen {
     uint32_t present; /* headers, by rule */
     uint32_t fitting; /* those whose value fits */
     uint32_t given_up;
-    size_t work; /* left for patterns of headers */
+    bool no_memory; /* for a pattern */
+    size_t work;    /* left for patterns of headers */
     enum {
         HTTP_DOC_NONE = 0,
         HTTP_DOC_JSON,

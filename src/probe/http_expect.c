@@ -194,11 +194,15 @@ void http_seen_field(void *seen, const struct http_field *f)
             ((s->fitting | s->given_up) & bit))
             continue;
         s->present |= bit;
-        if (rule->pattern == NULL || expect_pattern_match_of(rule->pattern, f->value, f->value_len,
-                                                             &s->work, given_up) == OUTCOME_OK)
+        enum outcome outcome = OUTCOME_OK;
+        if (rule->pattern != NULL)
+            outcome =
+                expect_pattern_match_of(rule->pattern, f->value, f->value_len, &s->work, given_up);
+        if (outcome == OUTCOME_OK)
             s->fitting |= bit;
         else if (given_up[0] != '\0')
             s->given_up |= bit;
+        s->no_memory = s->no_memory || outcome == OUTCOME_OWN_MEMORY;
     }
 }
 
@@ -217,6 +221,10 @@ static const char *header_fault(const struct http_seen *s, size_t i)
 static bool headers_hold(const struct http_seen *s, struct dlg_result *ret)
 {
     const struct http_rules *rules = rules_of(s->conf);
+    if (s->no_memory) {
+        ret->outcome = OUTCOME_OWN_MEMORY;
+        return false;
+    }
     for (size_t i = 0; i < rules->count; i++) {
         const char *fault = header_fault(s, i);
         if (fault == NULL)

@@ -8,6 +8,7 @@
 
 #include "probe/json.h"
 
+#include <healthsvc/memory.h>
 #include <healthsvc/strbuf.h>
 #include <healthsvc/units.h>
 
@@ -81,14 +82,19 @@ static bool is_too_deep(const char *text, size_t len)
     return false;
 }
 
+void json_init(void)
+{
+    json_set_alloc_funcs(memory_malloc, free);
+}
+
 int json_read(const char *text, size_t len, struct json_t **ret_root)
 {
-    json_error_t error;
+    uint64_t refusals = memory_refusals();
     if (is_too_deep(text, len))
         return -EINVAL;
-    json_t *root = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
-    if (root == NULL)
-        return json_error_code(&error) == json_error_out_of_memory ? -ENOMEM : -EINVAL;
+    json_t *root = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    if (root == NULL) /* what jansson had no memory for is a fault of syntax to it */
+        return memory_refusals() != refusals ? -ENOMEM : -EINVAL;
     *ret_root = root;
     return 0;
 }
@@ -101,10 +107,16 @@ struct json_t *json_free(struct json_t *root)
 
 /* ---- rules from text ---- */
 
-static json_t *read_value(const char *text)
+/* 0, -ENOMEM, or -EINVAL: not UTF-8. */
+static int read_value(const char *text, json_t **ret_value)
 {
-    json_t *value = json_loads(text, JSON_DECODE_ANY, NULL);
-    return value != NULL ? value : json_string(text);
+    uint64_t refusals = memory_refusals();
+    *ret_value = json_loads(text, JSON_DECODE_ANY, NULL);
+    if (*ret_value == NULL && memory_refusals() == refusals)
+        *ret_value = json_string(text);
+    if (*ret_value != NULL)
+        return 0;
+    return memory_refusals() != refusals ? -ENOMEM : -EINVAL;
 }
 
 /* Whether every '~' is one of ~0 and ~1 (RFC 6901 section 3). */
@@ -143,10 +155,10 @@ static int read_rule(struct json_rule *rule, const char *line, size_t len, struc
     if (rule->op == JSON_OP_EXISTS || rule->op == JSON_OP_ABSENT)
         return 0;
     const char *sign = rule->text + rule->pointer_len + 1;
-    rule->want = read_value(sign + strcspn(sign, " ") + 1);
-    if (rule->want == NULL) {
+    int r = read_value(sign + strcspn(sign, " ") + 1, &rule->want);
+    if (r < 0) {
         strbuf_adds(why, "the value is not UTF-8");
-        return -EINVAL;
+        return r;
     }
     if (rule->op >= JSON_OP_LESS && !json_is_number(rule->want)) {
         strbuf_adds(why, "only a number can be less or more: ");
@@ -319,6 +331,10 @@ bool json_rules_hold(const struct json_rules *rules, struct json_t *root,
 }
 
 #else /* without jansson */
+
+void json_init(void)
+{
+}
 
 int json_rules_new(const char *lines, struct strbuf *why, struct json_rules **ret_rules)
 {

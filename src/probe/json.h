@@ -19,6 +19,9 @@ struct json_rules;
 struct json_t; /* jansson's */
 struct strbuf;
 
+/* The JSON library's memory from now on; once, before anything else here. */
+void json_init(void);
+
 /* Rules from lines joined by '\n'. */
 int json_rules_new(const char *lines, struct strbuf *why, struct json_rules **ret_rules) MUST_CHECK;
 /* Accepts NULL, returns NULL. */

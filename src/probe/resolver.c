@@ -14,6 +14,8 @@
 #include "probe/dnscache.h"
 #include "probe/dnschannel.h"
 
+#include <healthsvc/memory.h>
+
 #include <ares.h>
 #include <arpa/inet.h>
 #include <errno.h>
@@ -184,7 +186,8 @@ int resolver_new(struct loop *loop, const char *nameservers, struct resolver **r
     if (r == NULL)
         return -ENOMEM;
     r->loop = loop;
-    if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS) {
+    if (ares_library_init_mem(ARES_LIB_INIT_ALL, memory_malloc, free, memory_realloc) !=
+        ARES_SUCCESS) {
         free(r);
         return -ENOMEM;
     }

@@ -3,6 +3,7 @@
 #include <config.h>
 #endif
 
+#include "probe/json.h"
 #include "probe/tls.h"
 
 #include <healthsvc/config.h>
@@ -51,6 +52,12 @@ const char *probe_phase_token(enum probe_phase phase)
         return "exchange";
     }
     return "none";
+}
+
+void probe_init(void)
+{
+    tls_init();
+    json_init();
 }
 
 static bool wants_tls(const struct target_conf *conf)

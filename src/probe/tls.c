@@ -9,12 +9,14 @@
  */
 #include "probe/tls.h"
 
+#include <healthsvc/memory.h>
 #include <healthsvc/strbuf.h>
 
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -31,6 +33,32 @@ struct tls_profile {
     atomic_uint refs;
     SSL_CTX *ctx;
 };
+
+static void *take(size_t bytes, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return memory_malloc(bytes);
+}
+
+static void *resize(void *mem, size_t bytes, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return memory_realloc(mem, bytes);
+}
+
+static void give_back(void *mem, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    free(mem);
+}
+
+void tls_init(void)
+{
+    (void)CRYPTO_set_mem_functions(take, resize, give_back);
+}
 
 /* OpenSSL would ask on the terminal. */
 static int refuse_passphrase(char *buf, int size, int rwflag, void *asked)
@@ -157,6 +185,7 @@ static int profile_new(const struct tls_conf *conf, X509_STORE *shared, struct s
                        struct tls_profile **ret_profile)
 {
     int err = -ENOMEM;
+    uint64_t refusals = memory_refusals();
     struct tls_profile *profile = calloc(1, sizeof *profile);
     if (profile == NULL)
         return -ENOMEM;
@@ -178,6 +207,9 @@ static int profile_new(const struct tls_conf *conf, X509_STORE *shared, struct s
     err = load_client_certificate(profile->ctx, conf, why);
     if (err < 0)
         goto fail;
+    /* What OpenSSL had no memory for may be missing without a word, a trusted certificate say. */
+    if (memory_refusals() != refusals)
+        goto fail;
     ERR_clear_error(); /* what a CA bundle ends in: "no start line" */
     *ret_profile = profile;
     return 0;
@@ -185,7 +217,7 @@ static int profile_new(const struct tls_conf *conf, X509_STORE *shared, struct s
 fail:
     ERR_clear_error();
     tls_profile_unref(profile);
-    return err;
+    return memory_refusals() != refusals ? -ENOMEM : err;
 }
 
 static bool same_text(const char *a, const char *b)

@@ -21,6 +21,9 @@
 struct strbuf;
 struct tls_profile;
 
+/* OpenSSL's memory from now on; once, before anything else of it is used. */
+void tls_init(void);
+
 /* A new reference on a profile that fits `conf`: one already made for another target of `config`,
  * or a new one (reads the files named). */
 int tls_profile_get(struct config *config, const struct tls_conf *conf, struct strbuf *why,
