@@ -206,6 +206,18 @@ static void log_fault(void *arg, const char *text)
     keep_fault(arg, text);
 }
 
+/* config_load() that tells every reason. */
+static int load(const char *path, config_fault_fn tell, char *first, struct config **ret_config)
+{
+    int r = config_load(path, tell, first, ret_config);
+    if (r == -ENOMEM) {
+        char text[FAULT_BYTES];
+        (void)snprintf(text, sizeof text, "no memory left to read %s", path);
+        tell(first, text);
+    }
+    return r;
+}
+
 /* What it will do and need goes to standard output, what is wrong or odd to standard error. */
 static int examine(const struct config *config)
 {
@@ -237,9 +249,10 @@ static int examine(const struct config *config)
 static int test(const char *path)
 {
     struct config *config = NULL;
-    if (config_load(path, print_fault, NULL, &config) < 0)
-        return EXIT_USAGE;
-    int r = examine(config);
+    int r = load(path, print_fault, NULL, &config);
+    if (r < 0)
+        return r == -ENOMEM ? EXIT_FAULT : EXIT_USAGE;
+    r = examine(config);
     if (r < 0)
         (void)fprintf(stderr, "healthsvc: %s\n", strerror(-r));
     config_unref(config);
@@ -306,7 +319,7 @@ static void reload(struct daemon *d)
     char fault[FAULT_BYTES] = "";
     strbuf_init(&why, 1024);
     notify_reloading();
-    int r = config_load(d->path, log_fault, fault, &config);
+    int r = load(d->path, log_fault, fault, &config);
     if (r == 0)
         r = reload_into(d, config, &why);
     if (r < 0) {
@@ -591,15 +604,17 @@ static int run(const struct options *o)
     limits_tame_malloc();
     limits_raise_descriptors();
     limits_forbid_core_dumps();
-    if (config_load(o->path, serves ? log_fault : print_fault, first_fault, &config) < 0) {
+    int r = load(o->path, serves ? log_fault : print_fault, first_fault, &config);
+    if (r < 0) {
         if (serves)
-            log_error("cannot start: the configuration has faults file=%s", o->path);
+            log_error("cannot start: %s file=%s",
+                      r == -ENOMEM ? strerror(-r) : "the configuration has faults", o->path);
         else if (format == RENDER_NAGIOS)
             return ending_tell(format, EXIT_USAGE, NAGIOS_UNKNOWN, "%s", first_fault);
-        return EXIT_USAGE;
+        return serves && r == -ENOMEM ? EXIT_FAULT : EXIT_USAGE;
     }
     int code;
-    int r = board_open();
+    r = board_open();
     if (r < 0)
         code = ending_tell(format, EXIT_FAULT, NAGIOS_UNKNOWN, "cannot start: %s", strerror(-r));
     else

@@ -17,6 +17,7 @@
 #include <healthsvc/strbuf.h>
 
 #include "config/loader.h"
+#include "config/room.h"
 #include "config/rows.h"
 
 #define FAULT_MAX_BYTES 8192
@@ -65,15 +66,22 @@ static void read_root(struct loader *l, const config_setting_t *root)
 /* The settings die with `settings`; what is kept of them is in l->config and l->faults. */
 static void read_text(struct loader *l)
 {
+    const struct strbuf *text = &l->source.text;
+    struct room *room = room_make(text->data, text->len);
     config_t settings;
 
+    if (room == NULL) {
+        l->no_memory = true;
+        return;
+    }
     config_init(&settings);
-    if (config_read_string(&settings, l->source.text.data) == CONFIG_TRUE)
+    if (config_read_string(&settings, text->data) == CONFIG_TRUE)
         read_root(l, config_root_setting(&settings));
     else if (!l->source.torn)
         faults_add_line(&l->faults, (unsigned)config_error_line(&settings), "%s",
                         config_error_text(&settings));
     config_destroy(&settings);
+    room_done(room);
 }
 
 /* 0: there was none; -EINVAL; -ENOMEM. */

@@ -410,7 +410,7 @@ void dependency_read(struct loader *l, const config_setting_t *group)
     resolve_file(l, &conf->tls.cert_file);
     resolve_file(l, &conf->tls.key_file);
     read_secret(l, group, conf);
-    if (l->faults.count == faults_before && !l->no_memory)
+    if (l->faults.count == faults_before && !l->faults.no_memory && !l->no_memory)
         prepare(l, group, conf);
 }
 

@@ -196,10 +196,13 @@ static void read_group(struct loader *l, const config_setting_t *at, const char 
     entry->group = (gid_t)-1;
     if (text == NULL)
         return;
+    errno = 0;
     if (units_parse_digits(text, strlen(text), &number) == 0 && number < (gid_t)-1)
         entry->group = (gid_t)number;
     else if ((group = getgrnam(text)) != NULL)
         entry->group = group->gr_gid;
+    else if (errno == ENOMEM)
+        l->no_memory = true;
     else
         faults_add(&l->faults, at, "'group' is none that this machine knows");
 }

@@ -230,9 +230,9 @@ static int include_pattern(struct scan *sc, const char *name, const char *patter
     int err = 0;
     int r = glob(pattern, 0, stops_glob, &found);
 
-    if (r == GLOB_NOSPACE)
-        return -ENOMEM;
-    if (r == GLOB_ABORTED)
+    if (r == GLOB_NOSPACE || (r == GLOB_ABORTED && errno == ENOMEM))
+        err = -ENOMEM;
+    else if (r == GLOB_ABORTED)
         faults_add_line(s->faults, s->line, "cannot read the folder of '%s': %s", name,
                         strerror(errno));
     for (size_t i = 0; r == 0 && i < found.gl_pathc && err == 0; i++) {

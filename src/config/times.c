@@ -7,6 +7,7 @@
 #include <healthsvc/strbuf.h>
 #include <healthsvc/units.h>
 
+#include <errno.h>
 #include <inttypes.h>
 
 #include "config/loader.h"
@@ -82,6 +83,7 @@ static void check_relation(struct loader *l, const config_setting_t *group,
     strbuf_addf(&text, " '%s' (", at_small ? r->large : r->small);
     units_format_duration(&text, at_small ? r->large_ms : r->small_ms);
     strbuf_addc(&text, ')');
+    l->no_memory = l->no_memory || strbuf_error(&text) == -ENOMEM;
     /* By the line: the setting itself is not wrong for every dependency that shares it. */
     faults_add_line(&l->faults, config_setting_source_line(at_small ? small : large), "%s",
                     text.data);

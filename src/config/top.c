@@ -88,6 +88,7 @@ void top_tell_address(struct loader *l, const config_setting_t *at, const char *
 
     strbuf_init(&shown, ADDRESS_SHOWN_BYTES);
     strbuf_add_printable(&shown, text, strlen(text), ADDRESS_SHOWN_BYTES);
+    l->no_memory = l->no_memory || strbuf_error(&shown) == -ENOMEM;
     faults_add(&l->faults, at, "'%s' is \"%s\": %s",
                config_setting_name(at) != NULL ? config_setting_name(at)
                                                : config_setting_name(config_setting_parent(at)),
@@ -186,7 +187,7 @@ static void read_details_token(struct loader *l, const config_setting_t *at)
     config->details_token_file = path;
     strbuf_init(&why, WHY_MAX_BYTES);
     int err = secret_read_file("details_token_file", path, &why, &config->details_token);
-    if (err == -ENOMEM)
+    if (err == -ENOMEM || strbuf_error(&why) == -ENOMEM)
         l->no_memory = true;
     else if (err != 0)
         faults_add(&l->faults, at, "%s", why.data);

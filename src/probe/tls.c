@@ -17,7 +17,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/crypto.h>
+#include <openssl/decoder.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
@@ -58,6 +61,46 @@ static void give_back(void *mem, const char *file, int line)
 void tls_init(void)
 {
     (void)CRYPTO_set_mem_functions(take, resize, give_back);
+}
+
+/* OpenSSL 3.0 makes all the algorithms of a kind when the first of them is wanted. If there is no memory
+ * then it does not try again, and every handshake fails from then on, whatever the peer does. So they
+ * are made here, where no more than a configuration has to be refused. */
+#define MAKES(kind, name)                                 \
+    static bool makes_##kind(void)                        \
+    {                                                     \
+        kind *algorithm = kind##_fetch(NULL, name, NULL); \
+        kind##_free(algorithm);                           \
+        return algorithm != NULL;                         \
+    }
+MAKES(EVP_MD, "SHA256")
+MAKES(EVP_CIPHER, "AES-128-GCM")
+MAKES(EVP_MAC, "HMAC")
+MAKES(EVP_KDF, "TLS13-KDF")
+MAKES(EVP_RAND, "CTR-DRBG")
+MAKES(EVP_KEYMGMT, "EC")
+MAKES(EVP_KEYEXCH, "ECDH")
+MAKES(EVP_SIGNATURE, "ECDSA")
+MAKES(EVP_ASYM_CIPHER, "RSA")
+MAKES(OSSL_DECODER, "EC")
+
+static bool make_algorithms(void)
+{
+    return makes_EVP_MD() && makes_EVP_CIPHER() && makes_EVP_MAC() && makes_EVP_KDF() &&
+           makes_EVP_RAND() && makes_EVP_KEYMGMT() && makes_EVP_KEYEXCH() &&
+           makes_EVP_SIGNATURE() && makes_EVP_ASYM_CIPHER() && makes_OSSL_DECODER();
+}
+
+/* What a certificate holds is read at its first use; if there is no memory then, it is invalid from
+ * then on. */
+static void read_certificates(X509_STORE *store)
+{
+    STACK_OF(X509_OBJECT) *objects = X509_STORE_get0_objects(store);
+    for (int i = 0; i < sk_X509_OBJECT_num(objects); i++) {
+        X509 *cert = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+        if (cert != NULL)
+            (void)X509_check_purpose(cert, -1, 0);
+    }
 }
 
 /* OpenSSL would ask on the terminal. */
@@ -184,15 +227,18 @@ struct tls_profile *tls_profile_unref(struct tls_profile *profile)
 static int profile_new(const struct tls_conf *conf, X509_STORE *shared, struct strbuf *why,
                        struct tls_profile **ret_profile)
 {
-    int err = -ENOMEM;
+    int err = -EINVAL;
     uint64_t refusals = memory_refusals();
     struct tls_profile *profile = calloc(1, sizeof *profile);
     if (profile == NULL)
         return -ENOMEM;
     atomic_init(&profile->refs, 1);
     profile->ctx = SSL_CTX_new(TLS_client_method());
-    if (profile->ctx == NULL)
+    if (profile->ctx == NULL || !make_algorithms()) {
+        strbuf_adds(why, "OpenSSL has no TLS: if it had no memory when it was first used, a new "
+                         "start of this program helps");
         goto fail;
+    }
     SSL_CTX_set_min_proto_version(profile->ctx, TLS1_2_VERSION);
     SSL_CTX_set_session_cache_mode(profile->ctx, SSL_SESS_CACHE_OFF);
     /* Many servers close without close_notify; whether a reply is whole, its protocol tells. */
@@ -204,6 +250,7 @@ static int profile_new(const struct tls_conf *conf, X509_STORE *shared, struct s
     err = load_trust(profile->ctx, conf, shared, why);
     if (err < 0)
         goto fail;
+    read_certificates(SSL_CTX_get_cert_store(profile->ctx));
     err = load_client_certificate(profile->ctx, conf, why);
     if (err < 0)
         goto fail;

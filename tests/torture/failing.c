@@ -250,8 +250,11 @@ static int spare_one(struct dl_phdr_info *info, size_t size, void *name)
 
 bool failing_spare(const char *library)
 {
-    char name[64];
-    strncpy(name, library, sizeof name - 1);
-    name[sizeof name - 1] = '\0';
+    char name[64] = "";
+    if (library == NULL) {
+        spared_count = 0;
+        return true;
+    }
+    memcpy(name, library, strnlen(library, sizeof name - 1));
     return dl_iterate_phdr(spare_one, name) == 1;
 }

@@ -38,8 +38,8 @@ void failing_use(struct failing *plan);
 /* Blocks that are allocated and not freed: what is left when everything has been given back is a
  * leak. */
 long failing_live(void);
-/* Never refuses what is asked for by code of a library whose file name has this in it. False: no such
- * library is loaded. */
+/* Never refuses what is asked for by code of a library whose file name has this in it; NULL: spares
+ * none any more. False: no such library is loaded. */
 bool failing_spare(const char *library);
 
 #endif
