@@ -40,9 +40,10 @@ os.execvp(command[0], command)
 
 class Command:
     """The binary with arguments. `sockets`, by name, are passed as systemd does, `through` a program
-    that passes them on; `limit` is how many files it may open."""
+    that passes them on; `limit` is how many files it may open; `under` are the words of a command
+    that becomes it."""
 
-    def __init__(self, *args, sockets=None, through=(), limit=None):
+    def __init__(self, *args, sockets=None, through=(), limit=None, under=()):
         pairs = [(name, sock.fileno()) for name, socks in (sockets or {}).items()
                  for sock in socks]
         names = ":".join(name for name, _ in pairs)
@@ -53,6 +54,7 @@ class Command:
         if pairs or limit:
             self.words = [sys.executable, "-c", LAUNCH, str(limit or ""), names,
                           " ".join(map(str, self.fds)), *self.words]
+        self.words = [*under, *self.words]
 
 
 def run(*args, timeout=30, env=None, **how):
@@ -98,17 +100,21 @@ def connect_to(address, timeout):
 
 
 class Daemon:
-    def __init__(self, directory, conf_text, args=(), env=None, **how):
+    """With a `stderr` there is no log to read: its addresses are then the Unix sockets that the
+    configuration names."""
+
+    def __init__(self, directory, conf_text, args=(), env=None, stderr=None, **how):
         self.conf = directory / "health.conf"
         self.conf.write_text(conf_text)
         self.log = directory / "log"
         self._listens = count_listens(conf_text)
+        self._told = re.findall(r'"(unix:[^"]+)"', conf_text) if stderr is not None else []
         self._ended = False
         command = Command("-c", self.conf, *args, **how)
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 command.words, stdin=subprocess.DEVNULL, pass_fds=command.fds,
-                stdout=log, stderr=log, env=environment(env))
+                stdout=log, stderr=log if stderr is None else stderr, env=environment(env))
         self.pid = self.process.pid
 
     # What it says.
@@ -138,7 +144,7 @@ class Daemon:
     @property
     def addresses(self):
         """Every address ever listened on, in the order of the log."""
-        return LISTENING.findall(self.log_text())
+        return self._told or LISTENING.findall(self.log_text())
 
     @property
     def ports(self):

@@ -81,12 +81,13 @@ WAIT_ALL = 0x40000000  # __WALL: threads too
 
 
 class Frozen:
-    """Holds one thread of a process by ptrace(2), as a debugger does; the others run on."""
+    """Holds one thread of a process by ptrace(2), as a debugger does; the others run on. Of several
+    of that name it is the newest."""
 
     def __init__(self, pid, comm):
         tasks = pathlib.Path(f"/proc/{pid}/task")
-        self._tid, = (int(task.name) for task in tasks.iterdir()
-                      if (task / "comm").read_text().strip() == comm)
+        self._tid = max(int(task.name) for task in tasks.iterdir()
+                        if (task / "comm").read_text().strip() == comm)
         self._libc = ctypes.CDLL(None, use_errno=True)
 
     def _ptrace(self, request):

@@ -16,6 +16,7 @@ against every row.
 import json
 import os
 import pathlib
+import re
 import sys
 
 import pytest
@@ -23,6 +24,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "e2e"))
 
 from fixtures import *  # noqa: E402,F401,F403
+import daemon  # noqa: E402
 import peers as peers_module  # noqa: E402
 import wire  # noqa: E402
 import witness as witness_module  # noqa: E402
@@ -30,6 +32,8 @@ import witness as witness_module  # noqa: E402
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "row(fault, holds): the test's row of the matrix")
+    config.addinivalue_line("markers", "plain_build: not with a sanitizer, which reserves terabytes "
+                            "of addresses and has large frames")
 
 
 def pytest_addoption(parser):
@@ -49,6 +53,18 @@ def pytest_collection_modifyitems(config, items):
                      for row in getattr(module, "ELSEWHERE", ())]
         pathlib.Path(config.getoption("--rows-to")).write_text(
             "".join(json.dumps(row) + "\n" for row in rows))
+    if is_sanitized():
+        plain = [item for item in items if item.get_closest_marker("plain_build")]
+        items[:] = [item for item in items if item not in plain]
+        config.hook.pytest_deselected(items=plain)
+
+
+def is_sanitized():
+    """Of a collection without a build it is not asked."""
+    try:
+        return re.search(rb"__[at]san_init", pathlib.Path(daemon.BINARY).read_bytes()) is not None
+    except FileNotFoundError:
+        return False
 
 
 @pytest.fixture

@@ -104,7 +104,8 @@ class Witness:
         for kept in (False, True):
             self._pollers.append(threading.Thread(target=self._poll, args=(kept,), daemon=True))
             self._pollers[-1].start()
-        self._began = self._settle(wanted)
+        self._well = wanted
+        self._began = self.wait_well()
         # What was before the first outcomes is "not checked yet", which is the truth.
         self._polls[:] = [p for p in self._polls if p.began >= self._began]
         return self.svc
@@ -215,6 +216,14 @@ class Witness:
             if not again and connection is not None:
                 connection.close()
                 connection = None
+
+    def polls_since(self, since):
+        """The requests, of /health, that ended after that time."""
+        return [p for p in self._polls if p.ended > since]
+
+    def wait_well(self):
+        """Until everything is as it was at the beginning; when that was."""
+        return self._settle(self._well)
 
     def _settle(self, wanted):
         def look():
