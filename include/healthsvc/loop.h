@@ -28,7 +28,7 @@ extern struct loop_role checker_role;
 void checker_role_assert(void) ASSERT_CAPABILITY(checker_role);
 
 struct loop_timer {
-    struct heap_node node; /* due in CLOCK_MONOTONIC milliseconds */
+    struct heap_node node; /* due, clock_mono_ms() */
     void (*fire)(struct loop_timer *t);
 };
 

@@ -32,7 +32,7 @@ struct target_view {
     const char *own_text;    /* what kept us from asking; "" if nothing did; never NULL */
     int64_t since_wall_ms;   /* when the state began; 0 while unknown */
     int64_t checked_wall_ms; /* when the last outcome that counts was seen; 0: never */
-    int64_t checked_mono_ms; /* the same on CLOCK_MONOTONIC; 0: never */
+    int64_t checked_mono_ms; /* the same by clock_mono_ms(); 0: never */
     int64_t phase_us[PROBE_PHASE_COUNT]; /* of that check */
     int64_t total_us;
     int64_t cert_expires_wall_s;          /* 0: none seen */

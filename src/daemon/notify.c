@@ -8,7 +8,6 @@
 #include "daemon/notify.h"
 
 #include <healthsvc/attr.h>
-#include <healthsvc/clock.h>
 #include <healthsvc/log.h>
 #include <healthsvc/stats.h>
 #include <healthsvc/units.h>
@@ -22,6 +21,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #define STATUS_BYTES 512
@@ -104,9 +104,12 @@ void notify_ready(void)
 void notify_reloading(void)
 {
     char text[80];
+    struct timespec now;
     status_lock();
     under_way++;
-    (void)snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, clock_mono_us());
+    clock_gettime(CLOCK_MONOTONIC, &now); /* the one that sd_notify(3) wants */
+    (void)snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%" PRId64,
+                   (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000);
     say(text);
     status_unlock();
 }
