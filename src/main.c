@@ -598,6 +598,7 @@ static int run(const struct options *o)
     if (serves)
         pthread_sigmask(SIG_BLOCK, &signals, NULL);
     (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes with write(2) */
+    (void)signal(SIGXFSZ, SIG_IGN); /* a log as large as RLIMIT_FSIZE allows is full, no more */
     log_init();
     notify_init();
     passed_init();
@@ -627,6 +628,7 @@ static int run(const struct options *o)
 int main(int argc, char **argv)
 {
     struct options o = {.query.timeout_ms = QUERY_TIMEOUT_MS};
+    limits_fill_standard_descriptors();
     if (!read_options(argc, argv, &o))
         return EXIT_DONE;
     return o.fault[0] != '\0' ? usage(&o) : run(&o);

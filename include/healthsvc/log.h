@@ -5,7 +5,8 @@
  * error, and with a UTC time otherwise. Control characters in a message become '.'. Lines over
  * 2,048 bytes are cut. A message is a sentence, then a key=value tail; no secrets.
  * Threads: any; a line is written whole by one write(2).
- * Errors: none reported: a log that cannot be written must not stop a health service.
+ * Errors: none reported: a log that cannot be written, or that would have to be waited for, must not
+ * stop a health service. Lines are lost then, and how many is told once they can be written again.
  */
 #ifndef HEALTHSVC_LOG_H
 #define HEALTHSVC_LOG_H

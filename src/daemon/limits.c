@@ -9,9 +9,11 @@
 #include <healthsvc/strbuf.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdint.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #define FOR_LIBRARIES 48 /* libuv, epoll, name servers, logs, files being read, a reload */
 #define LEAST_CHECKS 8   /* at once; below that nothing useful can be asked */
@@ -30,6 +32,14 @@ void limits_tame_malloc(void)
 void limits_trim_memory(void)
 {
     (void)malloc_trim(0);
+}
+
+void limits_fill_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)open("/dev/null", O_RDONLY); /* the lowest that is free: this one */
+    }
 }
 
 void limits_raise_descriptors(void)

@@ -17,6 +17,9 @@ struct strbuf;
 void limits_tame_malloc(void);
 /* Gives freed memory back to the kernel, after something large is gone (a parsed file). */
 void limits_trim_memory(void);
+/* Whoever closed standard input, output or error gets no socket in its place, for a log line to end up
+ * in: call it before anything is opened. Writing there still fails. */
+void limits_fill_standard_descriptors(void);
 /* Raises RLIMIT_NOFILE's soft limit to the hard one. */
 void limits_raise_descriptors(void);
 /* No core dump, which would hold every secret of the configuration; children inherit it. */
