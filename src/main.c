@@ -312,6 +312,19 @@ static int reload_into(struct daemon *d, struct config *config, struct strbuf *w
     return 0;
 }
 
+/* A file that is being written, or was cut by a full disk, may be a whole configuration up to there;
+ * what it would take away silently is everything that is asked. */
+static int check_loss(const struct daemon *d, const struct config *config, struct strbuf *why)
+{
+    if (config->lists_dependencies || d->config->target_count == 0)
+        return 0;
+    strbuf_addf(why,
+                "there is no 'dependencies' in %s any more, and %zu are asked now; "
+                "dependencies = (); would mean none",
+                d->path, d->config->target_count);
+    return -EINVAL;
+}
+
 static void reload(struct daemon *d)
 {
     struct config *config = NULL;
@@ -320,6 +333,8 @@ static void reload(struct daemon *d)
     strbuf_init(&why, 1024);
     notify_reloading();
     int r = load(d->path, log_fault, fault, &config);
+    if (r == 0)
+        r = check_loss(d, config, &why);
     if (r == 0)
         r = reload_into(d, config, &why);
     if (r < 0) {

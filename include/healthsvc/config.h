@@ -121,6 +121,7 @@ struct config {
     struct target_conf **targets; /* in the order of the file */
     struct target_conf **by_name; /* the same, sorted, for config_find_target() */
     size_t target_count;
+    bool lists_dependencies; /* `dependencies` is written, be it with none in it */
     char **files; /* every file read, for target_conf.file; NULL-terminated */
 };
 

@@ -59,6 +59,7 @@ static void read_root(struct loader *l, const config_setting_t *root)
         defaults_read(l, defaults);
         l->defaults = defaults;
     }
+    l->config->lists_dependencies = dependencies != NULL;
     if (dependencies != NULL)
         read_dependencies(l, dependencies);
 }

@@ -16,16 +16,19 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
+#include <healthsvc/clock.h>
 #include <healthsvc/units.h>
 
 #include "config/faults.h"
 
+#define READ_LIMIT_MS 5000
 #define DIGITS "0123456789"
 #define HEX_DIGITS DIGITS "abcdefABCDEF"
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -40,19 +43,34 @@ struct scan {
     unsigned depth;
 };
 
+/* A file is ready at once. A pipe's writer is waited for, but not for ever: meanwhile the daemon takes
+ * no signal. */
+static ssize_t read_until(int fd, char *chunk, size_t size, int64_t limit_mono_ms)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    ssize_t got = -1;
+
+    do {
+        int64_t left_ms = limit_mono_ms - clock_mono_ms();
+        int ready = poll(&p, 1, left_ms > 0 ? (int)left_ms : 0);
+        if (ready > 0)
+            got = read(fd, chunk, size);
+        else if (ready == 0)
+            errno = ETIMEDOUT;
+    } while (got < 0 && (errno == EINTR || errno == EAGAIN));
+    return got;
+}
+
 static int read_content(const char *path, struct strbuf *content)
 {
     char chunk[8192];
     ssize_t got;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    int64_t limit_mono_ms = clock_mono_ms() + READ_LIMIT_MS;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
     if (fd < 0)
         return -errno;
-    while ((got = read(fd, chunk, sizeof chunk)) != 0) {
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            break;
+    while ((got = read_until(fd, chunk, sizeof chunk, limit_mono_ms)) > 0) {
         strbuf_add(content, chunk, (size_t)got);
         if (strbuf_error(content) != 0)
             break;
@@ -348,6 +366,13 @@ static void refuse_nul(struct scan *sc)
     }
 }
 
+static const char *why_unreadable(int err)
+{
+    if (err == -E2BIG)
+        return "too large";
+    return err == -ETIMEDOUT ? "its end has not come within 5s" : strerror(-err);
+}
+
 /* Takes `path`. */
 static int scan_file(struct source *s, const struct scan *outer, char *path, unsigned depth)
 {
@@ -370,8 +395,7 @@ static int scan_file(struct source *s, const struct scan *outer, char *path, uns
     if (err == -ENOMEM)
         goto fail;
     if (err != 0) {
-        faults_add_line(s->faults, at, "cannot read '%s': %s", path,
-                        err == -E2BIG ? "too large" : strerror(-err));
+        faults_add_line(s->faults, at, "cannot read '%s': %s", path, why_unreadable(err));
         err = 0;
         goto fail;
     }

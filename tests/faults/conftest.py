@@ -43,10 +43,10 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     rows = []
     for item in items:
-        found = item.get_closest_marker("row")
-        if found is None or "witness" not in item.fixturenames:
+        found = [mark.args for mark in item.iter_markers("row")]
+        if not found or "witness" not in item.fixturenames:
             raise pytest.UsageError(f"{item.nodeid}: a row of the matrix has @row and a witness")
-        rows.append((item.path.stem.removeprefix("test_"), *found.args, item.name))
+        rows += [(item.path.stem.removeprefix("test_"), *args, item.name) for args in found]
     if config.getoption("--rows-to"):
         for module in {item.module.__name__: item.module for item in items}.values():
             rows += [(module.__name__.removeprefix("test_"), *row)
