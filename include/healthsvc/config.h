@@ -122,7 +122,7 @@ struct config {
     struct target_conf **by_name; /* the same, sorted, for config_find_target() */
     size_t target_count;
     bool lists_dependencies; /* `dependencies` is written, be it with none in it */
-    char **files; /* every file read, for target_conf.file; NULL-terminated */
+    char **files;            /* every file read, for target_conf.file; NULL-terminated */
 };
 
 /* A fault's text, complete: "health.conf:12: unknown setting 'perod', did you mean 'period'?" */

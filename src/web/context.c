@@ -130,6 +130,7 @@ static int on_http_error(struct mg_connection *conn, int status, const char *mes
 
 static void on_connection_closed(const struct mg_connection *conn)
 {
+    listener_closed(&context_of(conn)->listener);
     count_busy(conn, -1);
 }
 
@@ -256,7 +257,8 @@ int web_context_start(const struct config_listen *listen, int shared,
     atomic_init(&c->shared.serve, listen->serve);
     c->workers = listen->workers;
     c->kind = listen->kind;
-    int rc = listener_open(&c->listener, listen, shared, most_connections(listen->workers));
+    int rc = listener_open(&c->listener, listen, shared, most_connections(listen->workers),
+                           (size_t)listen->workers);
     if (rc < 0) {
         explain_failure(listen, rc, why);
         goto fail;

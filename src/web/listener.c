@@ -29,6 +29,12 @@
  * worker for the request timeout, once), but lets them fill the kernel's table of half-open
  * connections (as long as the backlog) with less effort; past it, SYN cookies give connections
  * out at once. A minute is longer than a load balancer keeps an unused connection.
+ *
+ * So a client that opens thousands of connections and says nothing does get workers, and so do those
+ * that begin a request and do not go on. Each would hold one for the request timeout, and all would
+ * have to be waited for: 10,000 on 32 workers kept everybody else out for 92 s. So when somebody has to
+ * wait for a worker, those that have had a tenth of a second to ask are hung up on, and in a flood the
+ * oldest, whatever its age.
  */
 #include "web/listener.h"
 
@@ -56,8 +62,12 @@
 #define DEFER_ACCEPT_S 60
 #define BACKLOG 1024
 #define ANSWER_LIMIT_MS 5000
-/* Between two attempts that gave no connection: for want of descriptors, or at the end. */
+/* Between two attempts that gave no connection: for want of descriptors, or at the end; and between
+ * two looks for a worker. */
 #define ACCEPT_PAUSE_MS 5
+#define PATIENCE_MS 100 /* with who has no request, while somebody waits for a worker */
+#define CROWD 96        /* that many may wait for one; CivetWeb's queue holds 128 */
+#define PEEK_BYTES 2048 /* the head of a request that is longer has begun well enough */
 
 static _Thread_local struct listener *acceptors; /* what this thread accepts for; NULL: nothing */
 
@@ -144,11 +154,16 @@ static int prepare_events(struct listener *l)
     return rc == 0 ? watch(l, l->sock) : rc;
 }
 
-int listener_open(struct listener *l, const struct config_listen *listen, int shared,
-                  size_t room) NO_THREAD_SAFETY_ANALYSIS
+int listener_open(struct listener *l, const struct config_listen *listen, int shared, size_t room,
+                  size_t workers) NO_THREAD_SAFETY_ANALYSIS
 {
-    *l = (struct listener){
-        .sock = -1, .wake = -1, .events = -1, .place = -1, .handed = -1, .room = room};
+    *l = (struct listener){.sock = -1,
+                           .wake = -1,
+                           .events = -1,
+                           .place = -1,
+                           .handed = -1,
+                           .room = room,
+                           .workers = workers};
     pthread_mutex_init(&l->lock.mutex, NULL);
     l->connections = calloc(room, sizeof *l->connections);
     if (l->connections == NULL)
@@ -238,6 +253,15 @@ static void drop_closed(struct listener *l) REQUIRES(l->lock)
     l->count = kept;
 }
 
+/* True if the head of a request is here: not so for one that sends nothing, or bit by bit. */
+static bool has_request(int fd)
+{
+    char head[PEEK_BYTES];
+    ssize_t len = recv(fd, head, sizeof head, MSG_PEEK | MSG_DONTWAIT);
+    return len == (ssize_t)sizeof head ||
+           (len > 0 && memmem(head, (size_t)len, "\n\r\n", 3) != NULL);
+}
+
 /* The place of a descriptor in the list; l->count: it has none. */
 static size_t find_connection(const struct listener *l, int fd) REQUIRES(l->lock)
 {
@@ -250,8 +274,68 @@ static size_t find_connection(const struct listener *l, int fd) REQUIRES(l->lock
 static void note_connection(struct listener *l, int fd) REQUIRES(l->lock)
 {
     size_t i = find_connection(l, fd); /* what had that number has been closed */
-    l->connections[i] = (struct listener_connection){.cookie = cookie_of(fd), .fd = fd};
+    l->connections[i] = (struct listener_connection){.cookie = cookie_of(fd),
+                                                     .fd = fd,
+                                                     .unfinished = !has_request(fd),
+                                                     .since_mono_us = clock_mono_us()};
     l->count += i == l->count;
+    l->open++;
+}
+
+/* True if the connection still is that one, and is now told that no more will be read of it: what it
+ * has sent is still answered. False, too, if this cannot be done at the moment. */
+static bool hang_up(const struct listener_connection *c)
+{
+    int mine = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
+    if (mine < 0)
+        return false;
+    bool same = cookie_of(mine) == c->cookie;
+    if (same)
+        shutdown(mine, SHUT_RD);
+    close(mine);
+    return same;
+}
+
+/* Of those that have yet to finish a request, but for the newest, who was first to come. */
+static struct listener_connection *oldest_unfinished(struct listener *l, int newest)
+    REQUIRES(l->lock)
+{
+    struct listener_connection *oldest = NULL;
+    for (size_t i = 0; i < l->count; i++) {
+        struct listener_connection *c = &l->connections[i];
+        if (c->unfinished && !c->heard && c->fd != newest &&
+            (oldest == NULL || c->since_mono_us < oldest->since_mono_us))
+            oldest = c;
+    }
+    return oldest;
+}
+
+/* Others wait to be accepted. Not asked of a Unix socket, whose connections always come before their
+ * requests. */
+static bool is_flooded(const struct listener *l)
+{
+    struct pollfd more = {.fd = l->sock, .events = POLLIN};
+    return l->addr.ss_family != AF_UNIX && poll(&more, 1, 0) > 0;
+}
+
+/* If the newest connection has to wait for a worker, hangs up on those that had their time to ask; in
+ * a flood, when CivetWeb's queue is nearly full, on one that had not. False: this is to be tried again
+ * in a moment, when some have had it. */
+static bool make_room(struct listener *l, int newest) REQUIRES(l->lock)
+{
+    struct listener_connection *c;
+    while (l->open > l->workers && !l->closed && (c = oldest_unfinished(l, newest)) != NULL) {
+        bool had_its_time = clock_mono_us() - c->since_mono_us >= PATIENCE_MS * 1000;
+        bool crowded = l->open > l->workers + CROWD;
+        if (!had_its_time && !is_flooded(l))
+            return false;
+        if (!had_its_time && !crowded)
+            break;
+        c->unfinished = false;
+        if (hang_up(c) && !had_its_time)
+            break;
+    }
+    return true;
 }
 
 /* The next connection; -1 with errno. */
@@ -290,6 +374,11 @@ int listener_accept(int fd, struct sockaddr *addr, socklen_t *addr_len)
     lock(l);
     int conn = take_connection(l);
     int err = errno;
+    while (conn >= 0 && !make_room(l, conn)) {
+        unlock(l);
+        nanosleep(&rest, NULL);
+        lock(l);
+    }
     unlock(l);
     if (conn < 0) {
         if (err != ECONNABORTED)
@@ -309,6 +398,13 @@ void listener_heard(struct listener *l, int fd)
     size_t i = find_connection(l, fd);
     if (i < l->count)
         l->connections[i].heard = true;
+    unlock(l);
+}
+
+void listener_closed(struct listener *l)
+{
+    lock(l);
+    l->open--;
     unlock(l);
 }
 
@@ -449,22 +545,12 @@ void listener_retire(struct listener *l)
     wake_acceptor(l);
 }
 
-static void hang_up(const struct listener_connection *c)
-{
-    int mine = fcntl(c->fd, F_DUPFD_CLOEXEC, 0);
-    if (mine < 0)
-        return; /* the caller tries again */
-    if (cookie_of(mine) == c->cookie)
-        shutdown(mine, SHUT_RD);
-    close(mine);
-}
-
 size_t listener_hang_up(struct listener *l)
 {
     lock(l);
     drop_closed(l);
     for (size_t i = 0; i < l->count; i++)
-        hang_up(&l->connections[i]);
+        (void)hang_up(&l->connections[i]); /* the caller tries again */
     size_t count = l->count;
     unlock(l);
     return count;

@@ -30,6 +30,8 @@ struct listener_connection {
     uint64_t cookie; /* the kernel's name for it, never given twice */
     int fd;          /* CivetWeb's, if it is still that connection */
     bool heard;      /* it has asked for something */
+    bool unfinished; /* it had not yet when it was accepted, and has not been hung up on for that */
+    int64_t since_mono_us;
 };
 
 struct CAPABILITY("mutex") listener_lock {
@@ -55,13 +57,15 @@ struct listener {
     struct listener_connection *connections;
     size_t count;
     size_t room;
+    size_t open;    /* accepted and not yet closed by CivetWeb */
+    size_t workers; /* to serve them: what is open beyond that waits */
 };
 
 /* Binds and listens; with `shared` (not -1) listens on a duplicate of that socket. At most `room`
- * connections will be open at a time. `l` needs no initialisation and must be given to
- * listener_done() in any case. -ENOTSOCK: the path of a Unix socket is something else. */
-int listener_open(struct listener *l, const struct config_listen *listen, int shared, size_t room)
-    MUST_CHECK;
+ * connections will be open at a time, `workers` of them served. `l` needs no initialisation and must be
+ * given to listener_done() in any case. -ENOTSOCK: the path of a Unix socket is something else. */
+int listener_open(struct listener *l, const struct config_listen *listen, int shared, size_t room,
+                  size_t workers) MUST_CHECK;
 /* Finds CivetWeb's descriptor by the port of 127.0.0.1 that it listens on and puts ours behind it,
  * while CivetWeb's acceptor has yet to look at it. */
 int listener_install(struct listener *l, uint16_t port) MUST_CHECK;
@@ -72,6 +76,8 @@ int listener_prove(struct listener *l, const char *path) MUST_CHECK;
 void listener_serve_thread(struct listener *l);
 /* A worker: this connection has asked for something. */
 void listener_heard(struct listener *l, int fd);
+/* A worker: one connection is closed. */
+void listener_closed(struct listener *l);
 
 /* `l`, which shares the socket of `old`, is what `old` was to it; `old` shares it from now on. */
 void listener_succeed(struct listener *l, struct listener *old);

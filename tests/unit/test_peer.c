@@ -80,7 +80,7 @@ static void web_start(const char *address)
     snprintf(text, sizeof text, "%s", address);
     const struct config_listen listen = listen_on(text, 2);
     sem_init(&web.gate, 0, 0);
-    if (listener_open(&web.listener, &listen, -1, 64) != 0)
+    if (listener_open(&web.listener, &listen, -1, 64, 64) != 0)
         abort();
     web.mg = mg_start(&callbacks, NULL, (const char **)(uintptr_t)options);
     if (web.mg == NULL || mg_get_server_ports(web.mg, 1, &port) != 1 ||
