@@ -10,6 +10,13 @@ FIELDS = ("wall_s", "suspended_s", "no_descriptor", "no_port", "threads_left", "
 LIBRARY = pathlib.Path(daemon.BINARY).parent / "tests" / "faults" / "bent"
 
 
+def forgive(folder, function):
+    """For `env`: what that function of a library leaks is not held against the daemon."""
+    path = folder / f"forgiven-{function}"
+    path.write_text(f"leak:^{function}$\n")
+    return {"LSAN_OPTIONS": f"suppressions={path}"}
+
+
 class Bent:
     """`env` is for the daemon; each field of FIELDS can be set at any time, and is 0 (threads_left:
     any number) until then."""
