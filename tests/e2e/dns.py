@@ -7,6 +7,7 @@
 Names that are not in the table do not exist. It answers by UDP, and by TCP on the same port.
 RFC 1035 section 4.
 """
+import functools
 import ipaddress
 import socket
 import struct
@@ -14,6 +15,9 @@ import threading
 
 SERVFAIL, NXDOMAIN, REFUSED, SILENT = 2, 3, 5, -1
 TYPE_A, TYPE_AAAA = 1, 28
+
+
+_address = functools.lru_cache(ipaddress.ip_address)
 
 
 def _bind_both(address):
@@ -107,11 +111,11 @@ class NameServer:
         if found == SILENT:
             return None
         code, records = (found, []) if isinstance(found, int) else (0, found)
-        addresses = [ipaddress.ip_address(text) for text in records]
+        addresses = [_address(text) for text in records]
         wanted = [a.packed for a in addresses
                   if kind == (TYPE_A if a.version == 4 else TYPE_AAAA)]
         # Answer, recursion desired and available; then one question, the records, nothing more.
-        reply = query[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, len(wanted), 0, 0) + question
-        for packed in wanted:  # 0xc00c: the name at offset 12, the question's
-            reply += struct.pack("!HHHIH", 0xC00C, kind, 1, self.ttl, len(packed)) + packed
-        return reply
+        head = query[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, len(wanted), 0, 0) + question
+        # 0xc00c: the name at offset 12, the question's
+        return head + b"".join(struct.pack("!HHHIH", 0xC00C, kind, 1, self.ttl, len(packed)) + packed
+                               for packed in wanted)

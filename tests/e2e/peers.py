@@ -138,6 +138,12 @@ class Peers:
         for peer in self._made:
             peer.close()
 
+    def at(self, **where):
+        """Makes them somewhere else; they end with these."""
+        others = Peers(**where)
+        others._made = self._made
+        return others
+
     def add(self, serve, tls=None):
         peer = Peer(serve, tls, **self._where)
         self._made.append(peer)

@@ -4,7 +4,6 @@ import socket
 import pytest
 
 import dns
-import peers as peers_module
 from liar import HOST, KEPT_S, QUERY_S, Liar, name_server, named  # noqa: F401: fixtures
 from matrix import row
 from waiting import wait_for
@@ -100,30 +99,28 @@ LIES = [
 
 @pytest.mark.parametrize("lie", [
     pytest.param(lie, id=lie.__name__, marks=row(fault, UNBELIEVED)) for fault, lie in LIES])
-def test_a_name_server_that_lies(named, name_server, witness, lie):
+def test_a_name_server_that_lies(named, name_server, peers, witness, lie):
     name_server.lie = lie
     peer = named(up=UNKNOWN)
-    trap = peers_module.Peers(bind=TRAP, port=peer.port).http()
+    trap = peers.at(bind=TRAP, port=peer.port).http()
     wait_for(lambda: witness.checks("not_tried") >= 3, 10, "three checks that were not tried")
     assert trap.connections == 0 and witness.checks("bad") == 0
     with witness.recovery(within=witness.bound_up() + QUERY_S):
         name_server.lie = Liar.lie
-    trap.close()
 
 
 @row("answers from another address than was asked, with that of a trap",
      UNBELIEVED)
-def test_a_name_server_with_another_address(named, name_server, witness):
+def test_a_name_server_with_another_address(named, name_server, peers, witness):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mouth:
         mouth.bind(("127.0.0.2", name_server.port))
         name_server.lie, name_server.mouth = trap_for, mouth
         peer = named(up=UNKNOWN)
-        trap = peers_module.Peers(bind=TRAP, port=peer.port).http()
+        trap = peers.at(bind=TRAP, port=peer.port).http()
         wait_for(lambda: witness.checks("not_tried") >= 3, 10, "three checks that were not tried")
         assert trap.connections == 0 and witness.checks("bad") == 0
         with witness.recovery(within=witness.bound_up() + QUERY_S):
             name_server.lie, name_server.mouth = Liar.lie, None
-        trap.close()
 
 
 @row("truncated answers by UDP, silence by TCP",

@@ -1,10 +1,9 @@
 """The fault matrix: names that change, are good for one address family only, or come late."""
 import dns
-import peers as peers_module
 import wire
 from liar import HOST, KEPT_S, name_server, named  # noqa: F401: fixtures
 from matrix import row
-from waiting import SCALE, wait_for
+from waiting import SCALE
 from witness import TIMEOUT_S
 
 
@@ -37,12 +36,11 @@ def test_a_moved_service(named, name_server, peers, witness):
     peer = named()
     with witness.wavering(["OK", r"Error\. connection refused"], checks=3):
         peer.close()
-        new = peers_module.Peers(bind="127.0.0.9", port=peer.port).http()
+        new = peers.at(bind="127.0.0.9", port=peer.port).http()
         name_server.zone[HOST] = ["127.0.0.9"]
     with witness.recovery(within=KEPT_S + witness.bound_up()):
         pass
     assert new.requests
-    new.close()
 
 
 @row("the service moves to another address, the old one answers as before",
@@ -50,10 +48,9 @@ def test_a_moved_service(named, name_server, peers, witness):
 def test_a_moving_service(named, name_server, peers, witness):
     peer = named()
     with witness.harmless(2):
-        new = peers_module.Peers(bind="127.0.0.9", port=peer.port).http()
+        new = peers.at(bind="127.0.0.9", port=peer.port).http()
         name_server.zone[HOST] = ["127.0.0.9"]
-        wait_for(lambda: new.requests, (KEPT_S + witness.bound_up()) / SCALE, "the new address")
-    new.close()
+        witness.wait_for(lambda: new.requests, KEPT_S + witness.bound_up(), "the new address")
 
 
 @row("the first of two addresses is dead", "up, by the second")

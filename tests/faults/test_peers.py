@@ -130,11 +130,11 @@ def test_a_connection_that_meets_itself(network, peers, witness, folder):
     witness.watch(f"tcp://127.0.0.1:{port}", up=refused, head=f'listen = "unix:{folder}/s";',
                   period=0.1, timeout=0.09, confirm=0.1)
     checks = witness.checks("bad")
-    wait_for(lambda: witness.checks("bad") >= checks + 60, 20)
+    witness.wait_for(lambda: witness.checks("bad") >= checks + 60, 20 * SCALE, "60 checks")
 
     def listens_again():
         try:
-            return peers_module.Peers(port=port).hung()
+            return peers.at(port=port).hung()
         except OSError:
             return None  # a connection to another port has it for a moment
     with witness.recovery():
