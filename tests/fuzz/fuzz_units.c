@@ -26,7 +26,7 @@ static __int128 read_digits(const char *text, size_t len)
     for (size_t i = 0; i < len; i++) {
         if (!isdigit((unsigned char)text[i]))
             return -1;
-        if (value < (__int128)1 << 100)
+        if (value < (__int128)1 << 90)
             value = value * 10 + (text[i] - '0');
     }
     return value;
