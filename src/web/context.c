@@ -217,11 +217,14 @@ static int take_over(struct web_context *c, struct strbuf *why)
     return rc;
 }
 
-static int make_proof_path(struct web_shared *shared)
+static int make_proof_path(struct web_shared *shared, const char *address, struct strbuf *why)
 {
     unsigned char bytes[16];
-    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes)
+    if (getrandom(bytes, sizeof bytes, 0) != (ssize_t)sizeof bytes) {
+        strbuf_addf(why, "cannot serve %s: the kernel gives no random numbers: %s", address,
+                    strerror(errno));
         return -EIO;
+    }
     shared->proof_path[0] = '/';
     for (size_t i = 0; i < sizeof bytes; i++)
         (void)snprintf(shared->proof_path + 1 + 2 * i, 3, "%02x", bytes[i]);
@@ -264,7 +267,7 @@ int web_context_start(const struct config_listen *listen, int shared,
         goto fail;
     }
     c->address = strdup(listen->text);
-    rc = c->address != NULL ? make_proof_path(&c->shared) : -ENOMEM;
+    rc = c->address != NULL ? make_proof_path(&c->shared, c->address, why) : -ENOMEM;
     if (rc == 0)
         rc = start_library(c, why);
     if (rc == 0)

@@ -86,8 +86,11 @@ int unix_path_bind(struct unix_path *path, int fd, const struct config_listen *l
     if (bind(fd, (const struct sockaddr *)&listen->addr, listen->addr_len) != 0)
         return -errno;
     int it = open_it(&listen->addr, &st);
-    if (it < 0)
-        return -errno;
+    if (it < 0) {
+        rc = -errno;
+        (void)unlink(path_of(&listen->addr));
+        return rc;
+    }
     *path = (struct unix_path){
         .dev = st.st_dev, .ino = st.st_ino, .mode = listen->mode, .group = listen->group};
     rc = S_ISSOCK(st.st_mode) ? set_access(it, listen->mode, listen->group) : -EADDRINUSE;
