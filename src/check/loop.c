@@ -8,6 +8,10 @@
  * of the same batch. So a closed watch has fd -1, one added again has a newer batch number, and
  * memory that holds a watch is freed only when the batch is over (loop_free_later).
  *
+ * What has come goes before what is due: a deadline strikes only when all that had come by then has
+ * been looked at, and no more checks are started at once than can be followed up. So a loop that has
+ * more to do than it can starts checks late, but does not call those that it has started bad.
+ *
  * Being late is found out by marks: at each mark the time since the one before must not exceed what
  * the loop was allowed to sleep by more than LOOP_STALL_MS. The next timer bounds that sleep (the
  * beat at the latest), so a deadline that fires late is always seen as a stall first.
@@ -25,7 +29,8 @@
 #include <uv.h>
 
 #define EVENTS_PER_BATCH 256
-#define BATCHES_PER_TURN 4 /* then timers get their turn; the set stays readable */
+#define BATCHES_PER_TURN 64 /* then timers get their turn; the set stays readable */
+#define TIMERS_PER_TURN 128 /* then sockets get theirs */
 
 struct CAPABILITY("mutex") loop_lock {
     pthread_mutex_t mutex;
@@ -88,27 +93,9 @@ static void mark(struct loop *loop)
     loop->may_sleep_ms = 0;
 }
 
-static void on_timer(uv_timer_t *handle)
+static void serve_sockets(struct loop *loop) REQUIRES(checker_role)
 {
-    checker_role_assert();
-    struct loop *loop = handle->data;
-    mark(loop);
-    while (loop->timers.root != NULL && loop->timers.root->due <= loop->now_ms) {
-        struct heap_node *node = loop->timers.root;
-        heap_remove(&loop->timers, node);
-        struct loop_timer *t = (struct loop_timer *)node; /* first member */
-        t->fire(t);
-    }
-}
-
-static void on_sockets(uv_poll_t *handle, int status, int uv_events)
-{
-    (void)status;
-    (void)uv_events;
-    checker_role_assert();
-    struct loop *loop = handle->data;
     struct epoll_event events[EVENTS_PER_BATCH];
-    mark(loop);
     for (int i = 0; i < BATCHES_PER_TURN; i++) {
         int count = epoll_wait(loop->epoll_fd, events, EVENTS_PER_BATCH, 0);
         loop->batch++;
@@ -119,6 +106,34 @@ static void on_sockets(uv_poll_t *handle, int status, int uv_events)
         }
         if (count < EVENTS_PER_BATCH)
             break;
+    }
+}
+
+static void on_sockets(uv_poll_t *handle, int status, int uv_events)
+{
+    (void)status;
+    (void)uv_events;
+    checker_role_assert();
+    struct loop *loop = handle->data;
+    mark(loop);
+    serve_sockets(loop);
+}
+
+static void on_timer(uv_timer_t *handle)
+{
+    checker_role_assert();
+    struct loop *loop = handle->data;
+    mark(loop);
+    int64_t due_ms = loop->now_ms;
+    serve_sockets(loop);
+    mark(loop);
+    for (int i = 0; i < TIMERS_PER_TURN; i++) {
+        struct heap_node *node = loop->timers.root;
+        if (node == NULL || node->due > due_ms)
+            break;
+        heap_remove(&loop->timers, node);
+        struct loop_timer *t = (struct loop_timer *)node; /* first member */
+        t->fire(t);
     }
 }
 

@@ -183,6 +183,96 @@ TEST(a_watch_takes_the_place_of_another)
     end();
 }
 
+/* ---- what has come, and what is due ---- */
+
+#define DUE 1000
+static struct loop_timer due[DUE];
+static struct loop_watch asked;
+static int other_end;
+static size_t fired, fired_before_answer;
+
+static void on_answer(struct loop_watch *w, uint32_t events)
+{
+    checker_role_assert();
+    if (!(events & EPOLLIN))
+        return;
+    note('a');
+    fired_before_answer = fired;
+    loop_watch_close(loop, w);
+    close(other_end);
+}
+
+static void ask(void)
+{
+    checker_role_assert();
+    int ends[2];
+    EXPECT_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+    other_end = ends[1];
+    asked = (struct loop_watch){.fd = -1, .ready = on_answer};
+    EXPECT_INT(loop_watch_add(loop, &asked, ends[0]), 0);
+}
+
+static void strike(struct loop_timer *t)
+{
+    (void)t;
+    checker_role_assert();
+    note('d');
+    loop_stop(loop);
+}
+
+static void answer_in_time_and_be_late(void *arg)
+{
+    (void)arg;
+    checker_role_assert();
+    ask();
+    EXPECT_INT(write(other_end, "x", 1), 1);
+    due[0] = (struct loop_timer){.fire = strike};
+    loop_timer_set(loop, &due[0], loop_now_ms(loop) + 10);
+    struct timespec late = {.tv_nsec = 50000000};
+    nanosleep(&late, NULL);
+}
+
+TEST(an_answer_goes_before_the_deadline_that_it_kept)
+{
+    begin();
+    EXPECT_INT(loop_post(loop, answer_in_time_and_be_late, NULL), 0);
+    loop_run(loop);
+    EXPECT_STR(trace, "ad");
+    end();
+}
+
+static void count_timer(struct loop_timer *t)
+{
+    (void)t;
+    checker_role_assert();
+    if (++fired == 1)
+        EXPECT_INT(write(other_end, "x", 1), 1);
+    if (fired == DUE)
+        loop_stop(loop);
+}
+
+static void set_many(void *arg)
+{
+    (void)arg;
+    checker_role_assert();
+    ask();
+    for (int i = 0; i < DUE; i++) {
+        due[i] = (struct loop_timer){.fire = count_timer};
+        loop_timer_set(loop, &due[i], loop_now_ms(loop) + 1);
+    }
+}
+
+TEST(many_due_timers_let_sockets_through)
+{
+    begin();
+    fired = 0;
+    EXPECT_INT(loop_post(loop, set_many, NULL), 0);
+    loop_run(loop);
+    EXPECT_STR(trace, "a");
+    EXPECT(fired_before_answer > 0 && fired_before_answer < DUE / 2);
+    end();
+}
+
 /* ---- letters ---- */
 
 #define LETTERS 1000
@@ -379,6 +469,8 @@ int main(void)
     RUN(timers_fire_in_order_and_once);
     RUN(a_closed_watch_hears_no_event_of_the_same_batch);
     RUN(a_watch_takes_the_place_of_another);
+    RUN(an_answer_goes_before_the_deadline_that_it_kept);
+    RUN(many_due_timers_let_sockets_through);
     RUN(letters_arrive_in_order);
     RUN(a_letter_unread_is_its_senders);
     RUN(tasks_run_in_portions_between_timers);
