@@ -100,8 +100,8 @@ static void check_once(const void *arg)
     int descriptors = ask_descriptors();
     if (check.looks_up)
         engine_up();
-    if (loop_post(loop, begin, &check) != 0)
-        abort();
+    struct loop_letter letter = {.fn = begin, .arg = &check};
+    loop_post(loop, &letter);
     loop_run(loop);
     probe_drop_kept(&kept);
     EXPECT_INT(check.ends, check.start_error == 0);
