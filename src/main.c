@@ -55,6 +55,7 @@
 #include <uv.h>
 
 #define RECENT_POLLERS_MS (10 * 60 * 1000)
+#define PUBLISH_TRIES 50          /* in a row, for the verdict of -1: five seconds */
 #define FIRST_ROUND_LIMIT_MS 1000 /* the shortest timeout that load balancers usually have */
 
 enum mode {
@@ -99,10 +100,12 @@ static const char help[] =
 
 struct publisher {
     enum verdict verdict;
-    bool told; /* `verdict` has been logged */
+    bool told;         /* `verdict` has been logged */
+    unsigned failures; /* to publish, in a row */
     pthread_mutex_t mutex;
     pthread_cond_t round_done;
     bool round;
+    bool gave_up; /* there will be none */
 };
 
 static void tell_supervisor(const struct snapshot *s, enum verdict verdict)
@@ -118,16 +121,32 @@ static void tell_supervisor(const struct snapshot *s, enum verdict verdict)
     notify_status_health(text);
 }
 
-static void on_publish(void *arg, struct config *config, const struct target_view *const *views,
-                       size_t count)
+static void end_round(struct publisher *p, bool *how)
+{
+    pthread_mutex_lock(&p->mutex);
+    *how = true;
+    pthread_cond_signal(&p->round_done);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+static int on_publish(void *arg, struct config *config, const struct target_view *const *views,
+                      size_t count)
 {
     struct publisher *p = arg;
     struct snapshot *s = NULL;
     int r = snapshot_new(config, views, count, &s);
     if (r < 0) {
-        log_error("cannot publish the results: %s; the results before stay", strerror(-r));
-        return;
+        if (p->failures++ == 0)
+            log_error("cannot publish the results: %s; the results before stay until it can be "
+                      "done",
+                      strerror(-r));
+        if (p->failures == PUBLISH_TRIES)
+            end_round(p, &p->gave_up);
+        return r;
     }
+    if (p->failures > 0)
+        log_notice("the results are published again");
+    p->failures = 0;
     struct moment m;
     board_moment(&m);
     m.beat_mono_ms = m.now_mono_ms; /* this is the loop speaking */
@@ -142,6 +161,7 @@ static void on_publish(void *arg, struct config *config, const struct target_vie
         tell_supervisor(s, verdict);
     }
     board_publish(s);
+    return 0;
 }
 
 static void on_reloaded(void *arg, const char *summary)
@@ -164,10 +184,7 @@ static void on_first_round(void *arg)
 {
     limits_trim_memory(); /* what reading, planning and asking all at once took */
     struct publisher *p = arg;
-    pthread_mutex_lock(&p->mutex);
-    p->round = true;
-    pthread_cond_signal(&p->round_done);
-    pthread_mutex_unlock(&p->mutex);
+    end_round(p, &p->round);
 }
 
 static struct publisher publisher = {
@@ -274,10 +291,12 @@ static int once(struct config *config, enum render_format format)
                            why.len > 0 ? why.data : strerror(-r));
     } else {
         pthread_mutex_lock(&publisher.mutex);
-        while (!publisher.round)
+        while (!publisher.round && !publisher.gave_up)
             pthread_cond_wait(&publisher.round_done, &publisher.mutex);
+        bool round = publisher.round;
         pthread_mutex_unlock(&publisher.mutex);
-        code = once_print(format);
+        code = round ? once_print(format)
+                     : ending_tell(format, EXIT_USAGE, NAGIOS_UNKNOWN, "no memory for a verdict");
         checker_stop(checker);
     }
     strbuf_done(&why);

@@ -20,9 +20,10 @@ struct config;
 
 struct checker_hooks {
     /* What is known now, in configuration order: views[0..count-1], borrowed; `config` likewise
-     * (reference it to keep it). Called once from checker_start() before any check. */
-    void (*publish)(void *arg, struct config *config, const struct target_view *const *views,
-                    size_t count);
+     * (reference it to keep it). Called once from checker_start() before any check. A negative errno:
+     * it could not be done, and is tried again soon. */
+    int (*publish)(void *arg, struct config *config, const struct target_view *const *views,
+                   size_t count);
     /* A reload has been applied: "3 kept, 1 changed (period), 1 added, 0 removed". May be NULL. */
     void (*reloaded)(void *arg, const char *summary);
     /* The loop has turned; at least once a second. May be NULL. */

@@ -25,8 +25,10 @@
 
 #define COALESCE_MS 100
 #define PATIENCE_MS 1000
-#define PUBLISH_SHARE 10 /* publishing takes at most one part in so many */
-#define TIMES_SHARE 500  /* that of mere times; as long as nothing turns stale by it */
+#define NAMESERVERS_AGAIN_MS 5000
+#define PUBLISH_AGAIN_MS 100 /* when there was no memory for it */
+#define PUBLISH_SHARE 10     /* publishing takes at most one part in so many */
+#define TIMES_SHARE 500      /* that of mere times; as long as nothing turns stale by it */
 
 struct checker {
     struct checker_hooks hooks;
@@ -43,9 +45,11 @@ struct checker {
     size_t count;
     struct target_ground ground;
     size_t first_missing; /* first checks that have not ended yet */
+    bool unpublished;     /* what is known now could not be published */
     bool first_round_told;
     struct loop_timer publish;
-    int64_t patience_ms; /* how long times may wait */
+    int64_t patience_ms;           /* how long times may wait */
+    struct loop_timer nameservers; /* set while those in use are not the configuration's */
     int64_t published_us, publish_cost_us;
 };
 
@@ -60,9 +64,11 @@ static void publish_now(struct checker *c) REQUIRES(checker_role)
 {
     int64_t begin_us = clock_cpu_us();
     loop_timer_clear(c->loop, &c->publish);
-    c->hooks.publish(c->hooks.arg, c->config, c->views, c->count);
+    c->unpublished = c->hooks.publish(c->hooks.arg, c->config, c->views, c->count) < 0;
     c->published_us = clock_mono_us();
     c->publish_cost_us = clock_cpu_us() - begin_us;
+    if (c->unpublished)
+        loop_timer_set(c->loop, &c->publish, c->published_us / 1000 + PUBLISH_AGAIN_MS);
 }
 
 static void publish_soon(struct checker *c, bool changed) REQUIRES(checker_role)
@@ -83,20 +89,26 @@ static void publish_soon(struct checker *c, bool changed) REQUIRES(checker_role)
         loop_timer_set(c->loop, &c->publish, due_ms);
 }
 
-static void on_publish(struct loop_timer *t)
-{
-    checker_role_assert();
-    publish_now((struct checker *)((char *)t - offsetof(struct checker, publish)));
-}
-
+/* Once, when it is published. */
 static void tell_first_round(struct checker *c) REQUIRES(checker_role)
 {
     if (c->first_round_told || c->first_missing > 0)
         return;
-    c->first_round_told = true;
     publish_now(c);
+    if (c->unpublished)
+        return; /* on_publish() comes here again */
+    c->first_round_told = true;
     if (c->hooks.first_round != NULL)
         c->hooks.first_round(c->hooks.arg);
+}
+
+static void on_publish(struct loop_timer *t)
+{
+    checker_role_assert();
+    struct checker *c = (struct checker *)((char *)t - offsetof(struct checker, publish));
+    publish_now(c);
+    if (!c->unpublished)
+        tell_first_round(c);
 }
 
 static void on_checked(void *arg, bool changed, bool first)
@@ -181,19 +193,34 @@ static bool same_text(const char *a, const char *b)
     return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
+static void set_nameservers(struct checker *c) REQUIRES(checker_role)
+{
+    int r = engine_set_nameservers(c->engine, c->config->nameservers);
+    loop_timer_clear(c->loop, &c->nameservers);
+    if (r == 0)
+        return;
+    log_error("cannot change the name servers: %s; keeping those in use, trying again in %d ms",
+              strerror(-r), NAMESERVERS_AGAIN_MS);
+    loop_timer_set(c->loop, &c->nameservers, loop_now_ms(c->loop) + NAMESERVERS_AGAIN_MS);
+}
+
+static void on_nameservers(struct loop_timer *t)
+{
+    checker_role_assert();
+    set_nameservers((struct checker *)((char *)t - offsetof(struct checker, nameservers)));
+}
+
 static void on_reload(void *arg)
 {
     checker_role_assert();
     struct reload_letter *letter = arg;
     struct checker *c = letter->checker;
     struct reload_plan *plan = letter->plan;
-    if (!same_text(c->config->nameservers, plan->config->nameservers)) {
-        int r = engine_set_nameservers(c->engine, plan->config->nameservers);
-        if (r < 0)
-            log_error("cannot change the name servers: %s; keeping those in use", strerror(-r));
-    }
+    bool other_nameservers = !same_text(c->config->nameservers, plan->config->nameservers);
     engine_set_limit(c->engine, letter->max_in_flight);
     apply(c, plan, true);
+    if (other_nameservers)
+        set_nameservers(c);
     if (c->hooks.reloaded != NULL)
         c->hooks.reloaded(c->hooks.arg, plan->summary);
     reload_plan_free(plan);
@@ -246,6 +273,7 @@ static void on_stop(void *arg)
         target_drop(c->targets[i]);
     c->count = 0;
     loop_timer_clear(c->loop, &c->publish);
+    loop_timer_clear(c->loop, &c->nameservers);
     loop_stop(c->loop);
 }
 
@@ -263,12 +291,12 @@ static struct checker *checker_free(struct checker *c)
 }
 
 /* Unknown, all of them: what there is to say before the first check. */
-static void publish_unknown(const struct checker_hooks *hooks, struct config *config,
-                            const struct reload_plan *plan)
+static int publish_unknown(const struct checker_hooks *hooks, struct config *config,
+                           const struct reload_plan *plan)
 {
     for (size_t i = 0; i < plan->count; i++)
         plan->views[i] = &plan->targets[i]->view;
-    hooks->publish(hooks->arg, config, plan->views, plan->count);
+    return hooks->publish(hooks->arg, config, plan->views, plan->count);
 }
 
 int checker_start(struct config *config, size_t max_in_flight, const struct checker_hooks *hooks,
@@ -281,6 +309,7 @@ int checker_start(struct config *config, size_t max_in_flight, const struct chec
     c->hooks = *hooks;
     c->publish.fire = on_publish;
     c->stop = (struct loop_letter){.fn = on_stop, .arg = c};
+    c->nameservers.fire = on_nameservers;
     c->patience_ms = COALESCE_MS;
     c->config = config_ref(config);
     c->posted = config_ref(config);
@@ -304,7 +333,9 @@ int checker_start(struct config *config, size_t max_in_flight, const struct chec
     r = reload_plan_new(NULL, config, &letter->plan);
     if (r < 0)
         goto fail;
-    publish_unknown(hooks, config, letter->plan);
+    r = publish_unknown(hooks, config, letter->plan);
+    if (r < 0)
+        goto fail;
     loop_post(c->loop, &letter->letter);
     r = -pthread_create(&c->thread, NULL, run, c);
     if (r < 0)

@@ -204,10 +204,18 @@ static struct seen seen;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t news = PTHREAD_COND_INITIALIZER;
 
-static void on_publish(void *arg, struct config *config, const struct target_view *const *views,
-                       size_t count)
+static atomic_uint passed_publications, refused_publications; /* the next ones, in this order */
+
+static int on_publish(void *arg, struct config *config, const struct target_view *const *views,
+                      size_t count)
 {
     (void)arg;
+    if (atomic_load(&passed_publications) > 0) {
+        atomic_fetch_sub(&passed_publications, 1);
+    } else if (atomic_load(&refused_publications) > 0) {
+        atomic_fetch_sub(&refused_publications, 1);
+        return -ENOMEM;
+    }
     pthread_mutex_lock(&lock);
     EXPECT_INT(count, config->target_count);
     seen.count = count;
@@ -230,6 +238,7 @@ static void on_publish(void *arg, struct config *config, const struct target_vie
     }
     pthread_cond_broadcast(&news);
     pthread_mutex_unlock(&lock);
+    return 0;
 }
 
 static void on_round(void *arg)
@@ -337,6 +346,27 @@ TEST(first_publication_is_unknown_and_then_each_is_asked)
     EXPECT_STR(seen.reasons[1], "connection refused");
     EXPECT_INT(seen.states[2], TARGET_UNKNOWN);
     EXPECT_STR(seen.own[2], "network unreachable from here");
+    checker_stop(checker);
+    EXPECT_INT(s.config.refs, 0);
+}
+
+/* The next check comes in an hour, so nothing else would publish it. */
+TEST(what_could_not_be_published_is_published_soon)
+{
+    struct setup s = {0};
+    add(&s, "a", "g");
+    s.targets[0].period_ms = 3600000;
+    s.targets[0].max_age_ms = 3 * 3600000;
+    struct checker *checker = NULL;
+    memset(&seen, 0, sizeof seen);
+    atomic_store(&refused_publications, 1);
+    EXPECT_INT(checker_start(&s.config, 100, &hooks, &checker), -ENOMEM);
+    atomic_store(&refused_publications, 3);
+    atomic_store(&passed_publications, 1); /* that nothing is known yet */
+    checker = start(&s);
+    WAIT_UNTIL(round_done);
+    EXPECT_INT(atomic_load(&refused_publications), 0);
+    EXPECT_INT(seen.states[0], TARGET_UP);
     checker_stop(checker);
     EXPECT_INT(s.config.refs, 0);
 }
@@ -506,6 +536,7 @@ TEST(stop_gives_up_what_is_under_way)
 int main(void)
 {
     RUN(first_publication_is_unknown_and_then_each_is_asked);
+    RUN(what_could_not_be_published_is_published_soon);
     RUN(falls_and_rises_by_its_limits);
     RUN(own_faults_leave_the_state_and_are_retried);
     RUN(slots_missed_by_a_blocked_loop_are_skipped_and_counted);
