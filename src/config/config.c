@@ -14,13 +14,18 @@
 
 #include <healthsvc/keys.h>
 #include <healthsvc/probe.h>
+#include <healthsvc/room.h>
 #include <healthsvc/strbuf.h>
 
 #include "config/loader.h"
-#include "config/room.h"
 #include "config/rows.h"
 
 #define FAULT_MAX_BYTES 8192
+/* A setting is 64 bytes, and has a name, a value or a list of its own (four blocks, of which glibc
+ * makes 32 bytes at least), and a place in its parent's list. */
+#define SETTING_BYTES 320
+/* The scanner's copy, names and strings; buffers that grow by doubling. */
+#define SCANNER_FACTOR 4
 
 static void read_dependencies(struct loader *l, const config_setting_t *list)
 {
@@ -64,11 +69,21 @@ static void read_root(struct loader *l, const config_setting_t *root)
         read_dependencies(l, dependencies);
 }
 
+/* What libconfig 1.5 takes for a text, at most. It checks none of its allocations: without memory it
+ * crashes, or ends the process. */
+static size_t needs_bytes(const struct strbuf *text)
+{
+    size_t settings = 1; /* no fewer than there are: each has one of these before it */
+    for (const char *at = text->data; *(at += strcspn(at, "=:,{([")) != '\0'; at++)
+        settings++;
+    return SCANNER_FACTOR * text->len + SETTING_BYTES * settings;
+}
+
 /* The settings die with `settings`; what is kept of them is in l->config and l->faults. */
 static void read_text(struct loader *l)
 {
     const struct strbuf *text = &l->source.text;
-    struct room *room = room_make(text->data, text->len);
+    struct room *room = room_make(needs_bytes(text));
     config_t settings;
 
     if (room == NULL) {

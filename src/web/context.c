@@ -25,6 +25,7 @@
 #include <healthsvc/clock.h>
 #include <healthsvc/config.h>
 #include <healthsvc/log.h>
+#include <healthsvc/room.h>
 #include <healthsvc/stats.h>
 #include <healthsvc/strbuf.h>
 #include <healthsvc/units.h>
@@ -41,6 +42,9 @@
 #define QUEUE_LENGTH 128
 /* The listener's three, and CivetWeb's. */
 #define OWN_DESCRIPTORS 4
+/* What CivetWeb 1.15 may take to start: it does not check all that it allocates. */
+#define START_BYTES 131072
+#define START_WORKER_BYTES 32768
 #define LIBRARY_LOG_PAUSE_MS 10000
 /* Longer than an answer may take: a client that does not read is cut after the request timeout. */
 #define STOP_LIMIT_MS 5000
@@ -195,17 +199,37 @@ static int start_library(struct web_context *c, struct strbuf *why)
         .configuration_options = options,
     };
     struct mg_error_data error = {.text = text, .text_buffer_size = sizeof text};
+    struct room *room = room_make(START_BYTES + START_WORKER_BYTES * (size_t)c->workers);
+    if (room == NULL)
+        return -ENOMEM;
     c->mg = mg_start2(&init, &error);
+    room_done(room);
     if (c->mg != NULL)
         return 0;
     strbuf_addf(why, "cannot start %" PRId64 " workers: %s", c->workers, text);
     return -EAGAIN;
 }
 
+/* CivetWeb 1.15 does not see that it has no memory for its copy of an option, and crashes with the
+ * first request that needs it. */
+static bool has_options(const struct mg_context *mg)
+{
+    for (const struct mg_option *o = mg_get_valid_options(); o->name != NULL; o++) {
+        const char *value = mg_get_option(mg, o->name);
+        if (o->default_value != NULL && o->default_value[0] != '\0' &&
+            (value == NULL || value[0] == '\0'))
+            return false;
+    }
+    return true;
+}
+
+/* The acceptor waits until this is done, so there is no request before. */
 static int take_over(struct web_context *c, struct strbuf *why)
 {
     struct mg_server_port port;
     int rc = mg_get_server_ports(c->mg, 1, &port) == 1 ? 0 : -EPROTO;
+    if (rc == 0 && !has_options(c->mg))
+        rc = -ENOMEM;
     if (rc == 0)
         rc = listener_install(&c->listener, (uint16_t)port.port);
     sem_post(&c->gate);
