@@ -1,7 +1,8 @@
 /*
  * The dialogues against any bytes. An input is one byte that chooses scheme and settings, three that
  * give the lengths of pieces, and then what the peer sends before it closes; behind the mark "[TLS]"
- * it comes inside TLS. It is played whole, and cut into pieces: each must come to an end that the
+ * it comes inside TLS, and behind "[FILL]" stand four bytes that come 1024 times, since limits lie
+ * higher than a fuzzer's inputs are long. It is played whole, and cut into pieces: each must come to an end that the
  * engine can publish, in words that print, and both to the same. A connection that can be kept is
  * then asked twice, and the bytes come between and as the second answer.
  *
@@ -242,18 +243,35 @@ static void keep_and_ask(const struct subject *subject, struct transcript_bytes 
     strbuf_done(&out);
 }
 
-void fuzz_dialogue(const struct fuzz_target *target, const uint8_t *data, size_t size)
+#define FILL "[FILL]"
+#define FILL_BYTES 4
+#define FILL_TIMES 1024
+
+/* The bytes, with what the marks stand for. */
+static void expand(const char *at, size_t len, struct strbuf *out)
+{
+    const char *end = at + len, *mark;
+    while ((mark = memmem(at, (size_t)(end - at), FILL, sizeof FILL - 1)) != NULL &&
+           (size_t)(end - mark) >= sizeof FILL - 1 + FILL_BYTES) {
+        strbuf_add(out, at, (size_t)(mark - at));
+        at = mark + sizeof FILL - 1;
+        for (int i = 0; i < FILL_TIMES; i++)
+            strbuf_add(out, at, FILL_BYTES);
+        at += FILL_BYTES;
+    }
+    strbuf_add(out, at, (size_t)(end - at));
+}
+
+static void play_all(const struct subject *subject, struct transcript_bytes clear,
+                     const uint8_t *lengths)
 {
     static const char mark[] = "[TLS]";
-    if (size < 4)
-        return;
-    const struct subject *subject = choose(target->name, data[0]);
     const struct target_conf *conf = conf_of(subject);
-    const size_t pieces[] = {(size_t)data[1] + 1, (size_t)data[2] + 1, (size_t)data[3] + 1};
-    struct transcript_bytes clear = {(const char *)data + 4, size - 4}, secured = {NULL, 0};
     const char *tls = memmem(clear.at, clear.len, mark, sizeof mark - 1);
-    if (clear.len > conf->scheme->dialogue->max_reply_bytes)
-        return; /* the engine's limit comes before */
+    struct transcript_bytes secured = {NULL, 0};
+    size_t pieces[3], scale = 1 + clear.len / FILL_TIMES / 8; /* not too many */
+    for (size_t i = 0; i < 3; i++)
+        pieces[i] = (lengths[i] + (size_t)1) * scale;
     if (tls != NULL) {
         size_t before = (size_t)(tls - clear.at);
         secured.at = tls + sizeof mark - 1;
@@ -265,4 +283,18 @@ void fuzz_dialogue(const struct fuzz_target *target, const uint8_t *data, size_t
         keep_and_ask(subject, clear, true, alone);
         keep_and_ask(subject, clear, false, alone);
     }
+}
+
+void fuzz_dialogue(const struct fuzz_target *target, const uint8_t *data, size_t size)
+{
+    if (size < 4)
+        return;
+    const struct subject *subject = choose(target->name, data[0]);
+    struct strbuf bytes;
+    /* With more the engine's limit comes before. */
+    strbuf_init(&bytes, scheme_find(subject->scheme)->dialogue->max_reply_bytes);
+    expand((const char *)data + 4, size - 4, &bytes);
+    if (strbuf_error(&bytes) == 0)
+        play_all(subject, (struct transcript_bytes){bytes.data, bytes.len}, data + 1);
+    strbuf_done(&bytes);
 }
