@@ -2,9 +2,11 @@
 # Makes configure and runs it.
 #
 #     ./autogen.sh [--deps] [argument of configure ...]
+#     ./autogen.sh --deps-only
 #
 # --deps first installs with apt-get what building and testing need and this machine lacks
-# (Debian 12; as root or through sudo). NOCONFIGURE=1 leaves configure to be run by hand.
+# (Debian 12; as root or through sudo); --deps-only does no more than that. NOCONFIGURE=1 leaves
+# configure to be run by hand.
 set -eu
 
 build_packages="gcc make autoconf automake pkg-config libc6-dev
@@ -17,7 +19,7 @@ test_packages="python3 python3-pytest python3-cryptography curl openssl haproxy 
     nats-server libzookeeper-java default-jre-headless
     monitoring-plugins-basic unbound chrony python3-grpcio
     postgresql mariadb-server rabbitmq-server mosquitto slapd php-fpm
-    monit nagios4-core icinga2-bin python3-yaml
+    monit prometheus-blackbox-exporter nagios4-core icinga2-bin python3-yaml
     mmdebstrap lintian autopkgtest systemd strace rpm buildah"
 
 as_root()
@@ -80,6 +82,10 @@ install_missing()
 }
 
 cd "$(dirname "$0")"
+if [ "${1-}" = --deps-only ]; then
+    install_missing
+    exit
+fi
 if [ "${1-}" = --deps ]; then
     shift
     (install_missing)

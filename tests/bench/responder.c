@@ -4,9 +4,11 @@
  * It does not read what it is asked, so that it costs as little as can be. Notes when each
  * connection was accepted, so that the lateness of whoever asks on a schedule is seen from outside.
  *
- * Prints its port. A line "reset" on standard input forgets what was noted; "report" prints
- * "CONNECTIONS P50 P99 MAX": how late a connection came against its own address's schedule of one a
- * second, in microseconds (against the earliest of that address; -1: too few were seen).
+ * Prints its port. A line on standard input is obeyed: "reset" forgets what was noted; "report"
+ * prints "CONNECTIONS P50 P99 MAX": how late a connection came against its own address's schedule of
+ * one a second, in microseconds (against the earliest of that address; -1: too few were seen);
+ * "gaps" prints the same of how much longer than a second ago the one before had come; "mute" says
+ * no more, "fail" says 503 to http, "heal" ends both. Each is answered by a line.
  */
 #include "../lessons.h"
 
@@ -47,6 +49,9 @@ static enum stage {
     ALL_SAID
 } stages[MAX_FDS];
 static struct peer_script script;
+static const char failing[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
+                              "Connection: close\r\n\r\n";
+static bool is_mute, fails;
 static size_t greeting_len; /* of the reply: said before anything is asked */
 static int epoll_fd, listener, datagrams = -1;
 
@@ -105,9 +110,10 @@ static void answer(int fd)
     } else {
         ended = recv(fd, request, sizeof request, 0) <= 0;
     }
-    if (!ended && stages[fd] != ALL_SAID && script.reply_len > greeting_len) {
+    if (!ended && !is_mute && stages[fd] != ALL_SAID && script.reply_len > greeting_len) {
         stages[fd] = ALL_SAID;
-        ended = !say(fd, script.reply + greeting_len, script.reply_len - greeting_len);
+        ended = fails ? !say(fd, failing, sizeof failing - 1)
+                      : !say(fd, script.reply + greeting_len, script.reply_len - greeting_len);
     }
     if (ended)
         hang_up(fd);
@@ -192,7 +198,15 @@ static size_t judge(const struct arrival *own, size_t count, int64_t *late)
     return count;
 }
 
-static void report(void)
+/* How much longer than a second each arrival was behind the one before. */
+static size_t judge_gaps(const struct arrival *own, size_t count, int64_t *late)
+{
+    for (size_t i = 1; i < count; i++)
+        late[i - 1] = own[i].at_us - own[i - 1].at_us - PERIOD_US;
+    return count - 1;
+}
+
+static void report(size_t (*judge_one)(const struct arrival *own, size_t count, int64_t *late))
 {
     size_t total = 0;
     int64_t *late = calloc(arrival_count + 1, sizeof *late);
@@ -202,7 +216,7 @@ static void report(void)
     for (size_t i = 0, end; i < arrival_count; i = end) {
         for (end = i; end < arrival_count && arrivals[end].address == arrivals[i].address; end++)
             ;
-        total += judge(&arrivals[i], end - i, late + total);
+        total += judge_one(&arrivals[i], end - i, late + total);
     }
     qsort(late, total, sizeof *late, by_value);
     if (total > 0)
@@ -216,14 +230,28 @@ static void report(void)
 
 static void obey(void)
 {
-    char line[64];
-    ssize_t n = read(STDIN_FILENO, line, sizeof line);
-    if (n <= 0)
+    char line[64] = "";
+    if (read(STDIN_FILENO, line, sizeof line - 1) <= 0)
         exit(0);
-    if (line[2] == 's')
+    line[strcspn(line, "\n")] = '\0';
+    if (strcmp(line, "report") == 0) {
+        report(judge);
+        return;
+    }
+    if (strcmp(line, "gaps") == 0) {
+        report(judge_gaps);
+        return;
+    }
+    if (strcmp(line, "reset") == 0)
         arrival_count = 0;
-    else
-        report();
+    else if (strcmp(line, "mute") == 0)
+        is_mute = true;
+    else if (strcmp(line, "fail") == 0)
+        fails = true;
+    else if (strcmp(line, "heal") == 0)
+        is_mute = fails = false;
+    printf("done\n");
+    fflush(stdout);
 }
 
 static void bind_datagrams(struct sockaddr_in sin)

@@ -79,14 +79,17 @@ class Side:
                 rows[words[0]] = int(words[1]) / 1024
         return rows["Rss:"], rows["Private_Clean:"] + rows["Private_Dirty:"]
 
-    def stop(self):
+    def end(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(5)
+                self.process.wait(10)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+
+    def stop(self):
+        self.end()
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             if stream:
                 stream.close()
@@ -110,32 +113,33 @@ class Responder(Side):
     def _say(self, line):
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
+        return self.process.stdout.readline()
+
+    def do(self, what):
+        """reset, mute, fail or heal: see responder.c."""
+        self._say(what)
 
     def reset(self):
-        self._say("reset")
+        self.do("reset")
 
     def report(self):
-        self._say("report")
-        return [int(word) for word in self.process.stdout.readline().split()]
+        """Connections; of their lateness against the schedule, in us, median, p99 and most."""
+        return [int(word) for word in self._say("report").split()]
+
+    def gaps(self):
+        """As report(), of how much longer than a second they came after the one before."""
+        return [int(word) for word in self._say("gaps").split()]
 
 
-class Healthsvc(Side):
-    def __init__(self, config):
-        self.path = WORK / "health.conf"
-        self.path.write_text(config)
-        super().__init__([HEALTHSVC, "-c", self.path], stderr=subprocess.PIPE, text=True)
+class Logging(Side):
+    """One whose lines on standard error are kept, each with its time."""
+
+    def __init__(self, argv):
+        super().__init__(argv, stderr=subprocess.PIPE, text=True)
         self.lines = []
         self.news = threading.Condition()
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        self.port = int(self.await_line("listening on ")[1].split("listening on ")[1].split(":")[1]
-                        .split()[0])
-
-    def forecast_mb(self):
-        """What -t says of its memory, at rest and if all hang."""
-        told = subprocess.run([HEALTHSVC, "-t", "-c", self.path], check=True, capture_output=True,
-                              text=True).stdout
-        return re.search(r"^memory +(.*) \(", told, re.MULTILINE).group(1)
 
     def _read(self):
         for line in self.process.stderr:
@@ -154,7 +158,28 @@ class Healthsvc(Side):
                 if self.process.poll() is not None or not self.news.wait(
                     max(0.0, deadline - time.monotonic())
                 ):
-                    raise RuntimeError(f"healthsvc never logged '{text}': {self.lines[-5:]}")
+                    raise RuntimeError(f"{self.process.args[0]} never logged '{text}': "
+                                       f"{self.lines[-5:]}")
+
+    def stop(self):
+        self.end()
+        self.reader.join()
+        self.process.stderr.close()
+
+
+class Healthsvc(Logging):
+    def __init__(self, config):
+        self.path = WORK / "health.conf"
+        self.path.write_text(config)
+        super().__init__([HEALTHSVC, "-c", self.path])
+        self.port = int(self.await_line("listening on ")[1].split("listening on ")[1].split(":")[1]
+                        .split()[0])
+
+    def forecast_mb(self):
+        """What -t says of its memory, at rest and if all hang."""
+        told = subprocess.run([HEALTHSVC, "-t", "-c", self.path], check=True, capture_output=True,
+                              text=True).stdout
+        return re.search(r"^memory +(.*) \(", told, re.MULTILINE).group(1)
 
     def metrics(self):
         """Each sample of /metrics, by its name with labels."""
@@ -173,12 +198,9 @@ class Healthsvc(Side):
         return (sum(value for _, value in ended),
                 sum(value for name, value in ended if 'class="good"' in name))
 
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(10)
-        self.reader.join()
-        self.process.stderr.close()
+    def says(self):
+        """Whether all is well, by its own word; None: it says nothing."""
+        return says_200(self.port, "/health")
 
 
 def address(i):
@@ -201,44 +223,123 @@ def http_urls(count, port):
     return [f"http://{address(i)}:{port}/health" for i in range(count)]
 
 
-class Haproxy(Side):
-    """Health checks alone, on one thread: what it does best. No traffic passes."""
+class Haproxy(Logging):
+    """Health checks alone, on one thread: what it does best. No traffic passes. `/alive` fails when
+    any server is down."""
 
-    def __init__(self, addresses, port, tls_ca=None):
+    def __init__(self, addresses, port, tls_ca=None, check="inter 1s", mode=("-db",), state=None):
         tls = f" check-ssl verify required ca-file {tls_ca}" if tls_ca else ""
         servers = "\n".join(
-            f"  server s{i} {a}:{port} check inter 1s{tls}" for i, a in enumerate(addresses)
+            f"  server s{i} {a}:{p} check {check}{tls}"
+            for i, (a, p) in enumerate(with_ports(addresses, port))
         )
+        self.port = free_port()
+        self.control = WORK / "haproxy.sock"
+        load_state = "  load-server-state-from-file global\n" if state else ""
         path = WORK / "haproxy.cfg"
         path.write_text(
             "global\n  nbthread 1\n  maxconn 100\n"
-            "defaults\n  mode http\n  timeout connect 800ms\n  timeout check 800ms\n"
-            "  timeout client 1s\n  timeout server 1s\n"
-            f"frontend f\n  bind 127.0.0.1:{free_port()}\n  default_backend b\n"
+            f"  stats socket {self.control} level admin expose-fd listeners\n"
+            + (f"  server-state-file {state}\n" if state else "")
+            + "defaults\n  mode http\n  timeout connect 800ms\n  timeout check 800ms\n"
+            f"  timeout client 1s\n  timeout server 1s\n{load_state}"
+            f"frontend f\n  bind 127.0.0.1:{self.port}\n  monitor-uri /alive\n"
+            f"  monitor fail if {{ nbsrv(b) lt {len(addresses)} }}\n  default_backend b\n"
             "backend b\n  option httpchk\n"
             "  http-check send meth GET uri /health ver HTTP/1.1 hdr Host localhost\n"
             f"  http-check expect status 200\n{servers}\n"
         )
-        super().__init__(["haproxy", "-db", "-f", path], stderr=subprocess.DEVNULL)
+        self.control.unlink(missing_ok=True)
+        super().__init__(["haproxy", *mode, "-f", path])
+        deadline = time.monotonic() + 60  # it takes long to read thousands of servers
+        while not self.control.exists() and self.process.poll() is None:
+            if time.monotonic() > deadline:
+                raise RuntimeError("haproxy does not get ready")
+            time.sleep(0.002)
+
+    def says(self):
+        return says_200(self.port, "/alive")
+
+    def ask_control(self, command):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(self.control))
+            sock.sendall(command.encode() + b"\n")
+            return b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+
+
+class Monit(Side):
+    """Its shortest cycle is a second, in which it asks one after the other."""
+
+    def __init__(self, addresses, port, cycles=""):
+        self.port = free_port()
+        self.path = WORK / "monitrc"
+        hosts = "\n".join(
+            f"check host d{i} with address {a}\n  if failed port {p} protocol http "
+            f'request "/health" with timeout 1 seconds{cycles} then alert'
+            for i, (a, p) in enumerate(with_ports(addresses, port))
+        )
+        self.path.write_text(
+            f"set daemon 1\nset pidfile {WORK}/monit.pid\nset idfile {WORK}/monit.id\n"
+            f"set statefile {WORK}/monit.state\n"
+            f"set httpd port {self.port} and use address 127.0.0.1 allow 127.0.0.1\n{hosts}\n"
+        )
+        self.path.chmod(0o600)
+        super().__init__(["monit", "-I", "-c", self.path], stdout=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL)
+
+    def states(self):
+        """By dependency, whether it is well; None: it has not been asked yet, says monit."""
+        try:
+            text = http_body(self.port, "/_status?format=xml")
+        except OSError:
+            return {}
+        rows = re.findall(r"<name>(d\d+)</name>.*?<status>(\d+)</status>.*?"
+                          r"<monitor>(\d)</monitor>", text, re.DOTALL)
+        return {name: None if monitor != "1" else status == "0" for name, status, monitor in rows}
+
+    def says(self):
+        states = self.states().values()
+        return all(states) if states and None not in states else None
+
+
+class Blackbox(Side):
+    """Asks when it is asked, one probe for each request."""
+
+    def __init__(self):
+        self.port = free_port()
+        path = WORK / "blackbox.yml"
+        path.write_text("modules:\n  http_2xx:\n    prober: http\n    timeout: 800ms\n"
+                        "    http:\n      preferred_ip_protocol: ip4\n")
+        super().__init__(["prometheus-blackbox-exporter", f"--config.file={path}",
+                          f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=error"],
+                         stderr=subprocess.DEVNULL)
+        await_port(self.port)
+
+    @staticmethod
+    def path(host, port):
+        return f"/probe?module=http_2xx&target=http://{host}:{port}/health"
 
 
 class Nginx(Side):
-    """Answers every request with a small 200 by TLS, and keeps connections."""
+    """Answers every request with a small 200, and keeps connections; by TLS if it has a certificate
+    (then with one process, whose CPU is all that it uses)."""
 
-    def __init__(self, cert):
+    def __init__(self, cert=None):
         self.port = free_port()
         path = WORK / "nginx.conf"
+        tls = f"    ssl_certificate {cert};\n    ssl_certificate_key {cert};\n" if cert else ""
         path.write_text(
-            f"daemon off;\nmaster_process off;\npid {WORK}/nginx.pid;\nerror_log stderr;\n"
-            "events { worker_connections 4096; }\nhttp {\n  access_log off;\n"
+            f"daemon off;\npid {WORK}/nginx.pid;\nerror_log stderr;\n"
+            + ("master_process off;\n" if cert else "worker_processes auto;\n")
+            + "events { worker_connections 4096; }\nhttp {\n  access_log off;\n"
             "  keepalive_requests 1000000;\n"
             + "".join(f"  {kind}_temp_path {WORK}/{kind};\n"
                       for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-            + f"  server {{\n    listen 127.0.0.1:{self.port} ssl;\n"
-            f"    ssl_certificate {cert};\n    ssl_certificate_key {cert};\n"
-            '    location / { return 200 "Up and running\\n"; }\n  }\n}\n'
+            + f"  server {{\n    listen 127.0.0.1:{self.port}{' ssl' if cert else ''};\n{tls}"
+            '    location / { return 200 "Up and running\n"; }\n  }\n}\n'
         )
         super().__init__(["nginx", "-c", path], stderr=subprocess.DEVNULL)
+        await_port(self.port)
 
 
 class Asker(Side):
@@ -259,6 +360,23 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def with_ports(addresses, port):
+    """Pairs of both; the port may be one for all, or a list."""
+    return zip(addresses, port if isinstance(port, list) else [port] * len(addresses))
+
+
+def await_port(port, timeout_s=10):
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def make_certificate():
@@ -297,6 +415,21 @@ def http_get(port, keep_alive=False, sock=None, timeout_s=60.0, path="/health"):
         return took, data, sock
     sock.close()
     return took, data, None
+
+
+def http_body(port, path):
+    """What is answered, to its end."""
+    with socket.create_connection(("127.0.0.1", port), 5) as sock:
+        sock.sendall(f"GET {path} HTTP/1.0\r\nHost: bench\r\n\r\n".encode())
+        return b"".join(iter(lambda: sock.recv(1 << 16), b"")).decode(errors="replace")
+
+
+def says_200(port, path):
+    """Whether it answers 200; None: it does not answer."""
+    try:
+        return http_body(port, path).split(" ")[1] == "200"
+    except (OSError, IndexError):
+        return None
 
 
 def middle(values):
