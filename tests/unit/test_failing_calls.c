@@ -239,13 +239,14 @@ TEST(a_loop)
 
 static struct config *config;
 
-static void on_publish(void *arg, struct config *of, const struct target_view *const *views,
-                       size_t count)
+static int on_publish(void *arg, struct config *of, const struct target_view *const *views,
+                      size_t count)
 {
     (void)arg;
     (void)of;
     (void)views;
     (void)count;
+    return 0;
 }
 
 static void on_beat(void *arg)
