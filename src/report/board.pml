@@ -134,7 +134,7 @@
  *   on_start
  *     probe_start        probe_start(
  *   count
- *     probe_end          t->watcher->checked(
+ *     probe_end          t->ground->checked(
  *   target_drop
  *     on_stop            probe_cancel(t->probe);
  * src/probe/engine.c
@@ -187,7 +187,7 @@
  *     main_reload        d->config = config_ref(config);
  *   reload
  *     main_reload        notify_reloading();
- *     main_reload        config_load(
+ *     main_reload        load(d->path,
  *     main_reload        reload_into(d, config,
  *     reload_failed      notify_reload_failed(
  *     main_reload        config_unref(config);
@@ -204,7 +204,7 @@
  *     main_serve         stop(
  *     main_serve         config_unref(d.config);
  *   run
- *     main_run           config_load(
+ *     main_run           load(o->path,
  *     main_run           board_open();
  *     main_run           serve(
  *     board_close        board_close();
