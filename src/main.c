@@ -55,7 +55,7 @@
 #include <uv.h>
 
 #define RECENT_POLLERS_MS (10 * 60 * 1000)
-#define PUBLISH_TRIES 50          /* in a row, for the verdict of -1: five seconds */
+#define PUBLISH_TRIES 10          /* in a row, for the verdict of -1: a second */
 #define FIRST_ROUND_LIMIT_MS 1000 /* the shortest timeout that load balancers usually have */
 
 enum mode {

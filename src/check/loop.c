@@ -18,6 +18,7 @@
  */
 #include <healthsvc/clock.h>
 #include <healthsvc/loop.h>
+#include <healthsvc/room.h>
 #include <healthsvc/stats.h>
 
 #include <assert.h>
@@ -29,6 +30,7 @@
 #include <uv.h>
 
 #define EVENTS_PER_BATCH 256
+#define ROOM_BYTES 65536    /* libuv aborts when it cannot make its list of descriptors longer */
 #define BATCHES_PER_TURN 64 /* then timers get their turn; the set stays readable */
 #define TIMERS_PER_TURN 128 /* then sockets get theirs */
 
@@ -213,9 +215,12 @@ static void on_beat(struct loop_timer *t)
 
 int loop_new(struct loop **ret_loop)
 {
-    struct loop *loop = calloc(1, sizeof *loop);
-    if (loop == NULL)
+    struct room *room = room_make(ROOM_BYTES);
+    struct loop *loop = room != NULL ? calloc(1, sizeof *loop) : NULL;
+    if (loop == NULL) {
+        room_done(room);
         return -ENOMEM;
+    }
     loop->stalled_ms = INT64_MIN;
     loop->tasks.prev = loop->tasks.next = &loop->tasks;
     loop->beat.fire = on_beat;
@@ -227,6 +232,7 @@ int loop_new(struct loop **ret_loop)
 
     int r = uv_loop_init(&loop->uv);
     if (r < 0) {
+        room_done(room);
         free(loop);
         return r;
     }
@@ -252,10 +258,15 @@ int loop_new(struct loop **ret_loop)
         goto fail;
     loop->sockets.data = loop;
     loop->handles = 6;
+    /* So that its list of descriptors is long enough from now on. */
+    uv_poll_start(&loop->sockets, UV_READABLE, on_sockets);
+    uv_poll_stop(&loop->sockets);
+    room_done(room);
     *ret_loop = loop;
     return 0;
 
 fail:
+    room_done(room);
     loop_free(loop);
     return r;
 }

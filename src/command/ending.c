@@ -4,6 +4,7 @@
 
 #include <healthsvc/strbuf.h>
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -11,20 +12,24 @@
 
 int ending_tell(enum render_format format, int code, enum nagios_state state, const char *fmt, ...)
 {
-    struct strbuf text, line;
-    strbuf_init(&text, TEXT_BYTES);
-    strbuf_init(&line, 2 * TEXT_BYTES);
+    char text[TEXT_BYTES]; /* there may be no memory for any other */
     va_list args;
     va_start(args, fmt);
-    strbuf_vaddf(&text, fmt, args);
+    (void)vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    bool plugin = format == RENDER_NAGIOS;
-    if (plugin)
-        nagios_begin(&line, state, text.data);
-    else
-        strbuf_addf(&line, "healthsvc: %s", text.data);
-    fprintf(plugin ? stdout : stderr, "%s\n", line.data);
-    strbuf_done(&text);
+    if (format != RENDER_NAGIOS) {
+        fprintf(stderr, "healthsvc: %s\n", text);
+        return code;
+    }
+    struct strbuf line;
+    strbuf_init(&line, 2 * TEXT_BYTES);
+    nagios_begin(&line, state, text);
+    if (strbuf_error(&line) == -ENOMEM) {
+        puts("HEALTHSVC UNKNOWN - no memory left");
+        state = NAGIOS_UNKNOWN;
+    } else {
+        puts(line.data);
+    }
     strbuf_done(&line);
-    return plugin ? (int)state : code;
+    return (int)state;
 }

@@ -175,7 +175,10 @@ static int ask(struct asking *a)
     struct strbuf request;
     strbuf_init(&request, REQUEST_BYTES);
     make_request(a, &request);
-    bool answered = fetch(&a->conf, &request, &a->reply, &a->end);
+    bool whole = strbuf_error(&request) == 0;
+    bool answered = whole && fetch(&a->conf, &request, &a->reply, &a->end);
+    if (!whole)
+        a->end.outcome = OUTCOME_OWN_MEMORY;
     strbuf_done(&request);
     return answered ? tell_answer(a) : tell_no_answer(a);
 }
@@ -190,7 +193,8 @@ int query_run(const struct query *query)
     a.reply.keep_body = true;
     int err = read_target(&a, &why);
     int code = err == 0 ? ask(&a)
-                        : ending_tell(query->format, EXIT_USAGE, NAGIOS_UNKNOWN, "-q: %s",
+                        : ending_tell(query->format, err == -ENOMEM ? EXIT_FAULT : EXIT_USAGE,
+                                      NAGIOS_UNKNOWN, "-q: %s",
                                       err == -EINVAL ? why.data : strerror(-err));
     http_reply_done(&a.reply);
     strbuf_done(&why);
