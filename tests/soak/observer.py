@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """The independent observer of a soak: asks, and judges every answer (model.py).
 
-    observer.py FOLDER PORT DAEMON_PID RESPONDER_PID FACTOR
+    observer.py FOLDER PORT DAEMON_PID FACTOR
 
 It is told on standard input, a line of JSON each, which configurations may be in force; FACTOR
 multiplies how often it asks. The bounds of the model are wider by SLACK_S, for publishing, and by
-what was measured in the last WINDOW_S: how long the checker's thread, the responder and this
-program were ready to run and did not (schedstat; waits of up to a millisecond each are nothing),
-how long the responder stood still, and by how much this program woke too late. If that was more
-than UNSURE_S in any one second, checks can time out, or come in another's slot, or not at all, for
-nothing: then what does not fit is counted as unsure.
+the lateness that was measured in the last WINDOW_S: for how long the checker's thread was ready to
+run and did not (schedstat; but waits of up to a millisecond each, of a thread that also sleeps, are
+nothing), for how long the responder did not look at its sockets, and by how much this program woke
+too late. If in any one second of it the checker and the responder were late by more than UNSURE_S,
+checks can time out, or come in another's slot, or not at all, for nothing: then what does not fit
+in time is counted as unsure. What does not fit in form is wrong whatever the machine does.
 
 FOLDER/seen has what it has seen so far, as one line of JSON; at the end of its input it prints it.
 """
@@ -31,7 +32,7 @@ from model import Entry, Truth, Version, Wrong
 SCALE = float(os.environ.get("HEALTHSVC_TEST_SCALE") or 1)
 SLACK_S = 0.5 * SCALE
 WINDOW_S = 20
-UNSURE_S = 0.3
+UNSURE_S = 0.5  # a slow target leaves a check 0.55 s until its timeout
 WRITE_S = 10
 SHOWN = 20
 
@@ -42,6 +43,10 @@ SAMPLE = re.compile(r"^(healthsvc_[a-z_]+(?:\{[^}]*\})?) ([0-9.e+-]+)$", re.M)
 
 def now_us():
     return time.monotonic_ns() // 1000
+
+
+class Unsure(Exception):
+    """An answer that is wrong, if the machine did not stand still."""
 
 
 class Told:
@@ -107,49 +112,55 @@ class Told:
 
 
 class Lateness:
-    """How long who takes part was ready to run and did not: in the last WINDOW_S, and in the worst
-    second of it."""
+    """Of who takes part: in the last WINDOW_S; and in the worst second of it, without this
+    program's, which makes no check late."""
 
-    def __init__(self, truth, daemon, responder):
+    def __init__(self, truth, daemon):
         self.truth = truth
-        self.total_us = self.us = self.second_us = 0
-        self.most_us = self.sum_us = self.count = 0
-        self.history = collections.deque()  # (when, total)
+        self.us = self.second_us = self.most_us = self.sum_us = self.count = 0
+        self.own_us = self.checker_us = 0
+        self.history = collections.deque()  # (when, all's, without this program's)
         self.seconds = collections.deque()  # (when, what came in the second before)
-        self.seen = {f"/proc/{responder}/schedstat": None, "/proc/self/schedstat": None}
+        self.seen = None
         for tid in os.listdir(f"/proc/{daemon}/task"):
             with open(f"/proc/{daemon}/task/{tid}/comm") as f:
                 if f.read() == "healthsvc-check\n":
-                    self.seen[f"/proc/{daemon}/task/{tid}/schedstat"] = None
+                    self.schedstat = f"/proc/{daemon}/task/{tid}/schedstat"
 
     def woke_late(self, late_us):
-        self.total_us += late_us if late_us > 1000 else 0
+        self.own_us += late_us if late_us > 1000 else 0
+
+    def _checker_waited_us(self, now):
+        """Since the last time."""
+        try:
+            with open(self.schedstat) as f:
+                ran_ns, waited_ns, turns = map(int, f.read().split())
+        except (OSError, ValueError):
+            return 0  # a kernel without it; or the daemon has ended, which others tell
+        before, self.seen = self.seen, (now, ran_ns, waited_ns, turns)
+        if before is None:
+            return 0
+        passed_us, ran_ns, waited_ns, turns = (a - b for a, b in zip(self.seen, before))
+        if ran_ns + waited_ns > 950 * passed_us:  # it never slept: it gets too little
+            return waited_ns // 1000
+        return max(0, waited_ns // 1000 - 1000 * turns)
 
     def measure(self):
-        for path, before in self.seen.items():
-            try:
-                with open(path) as f:
-                    _, waited_ns, turns = map(int, f.read().split())
-            except (OSError, ValueError):
-                continue  # a kernel without it; or the daemon has ended, which others tell
-            if before:
-                waited_ns_more = waited_ns - before[0] - 1_000_000 * (turns - before[1])
-                self.total_us += max(0, waited_ns_more) // 1000
-            self.seen[path] = waited_ns, turns
         now = now_us()
-        total_us = self.total_us + self.truth.stood_still_us()
-        self.history.append((now, total_us))
+        self.checker_us += self._checker_waited_us(now)
+        late_us = self.checker_us + self.truth.stood_still_us()
+        self.history.append((now, late_us + self.own_us, late_us))
         while self.history[0][0] < now - WINDOW_S * 1_000_000:
             self.history.popleft()
-        self.us = total_us - self.history[0][1]
+        self.us = late_us + self.own_us - self.history[0][1]
         self.most_us = max(self.most_us, self.us)
         self.sum_us += self.us
         self.count += 1
-        before_us = next(total for when, total in self.history if when >= now - 1_000_000)
-        self.seconds.append((now, total_us - before_us))
+        before_us = next(us for when, _, us in self.history if when >= now - 1_000_000)
+        self.seconds.append((now, late_us - before_us))
         while self.seconds[0][0] < now - WINDOW_S * 1_000_000:
             self.seconds.popleft()
-        self.second_us = max(late_us for _, late_us in self.seconds)
+        self.second_us = max(us for _, us in self.seconds)
 
 
 class Client:
@@ -260,6 +271,7 @@ class Observer:
 
     def judge(self, entry, state, t0_us, page, reason=None):
         self.counts["states"] += 1
+        self.counts["states surely"] += not self.is_unsure()
         unfit = self.truth.unfit(entry, state, t0_us, self.slack_us)
         if unfit is None and reason is not None and state in ("down", "degraded"):
             fits = self.truth.reason_fits(entry, reason, t0_us, self.slack_us)
@@ -281,6 +293,12 @@ class Observer:
         if code != (version.status if word == "fail" else 200):
             raise Wrong(f"{code} for {word}, configuration {version.number} has {version.status}")
 
+    def own_reason(self, reason):
+        """The service says that its checker stands still."""
+        if not re.fullmatch(r"stale: no check has completed for \d+ s", reason):
+            raise Wrong(f"reason '{reason}'")
+        raise (Unsure if self.is_unsure() else Wrong)(reason)
+
     # The pages.
 
     def health_text(self):
@@ -299,6 +317,8 @@ class Observer:
             raise Wrong(f"type {fields['Content-Type']}, ends '{body[-10:]}'")
         first, second, *lines = body[:-1].split("\n")
         service, _, word = first.partition(" status: ")
+        if word.startswith("Error. "):
+            self.own_reason(word[len("Error. "):])
         if word not in WORD or second != "Dependencies:":
             raise Wrong(f"begins '{first}', '{second}'")
         version = self.told.of_service(service)
@@ -318,6 +338,8 @@ class Observer:
         if not fields["Content-Type"].startswith("application/health+json"):
             raise Wrong(f"type {fields['Content-Type']}")
         doc = json.loads(body)
+        if doc.get("output", "").startswith("stale: no check"):
+            self.own_reason(doc["output"])
         version = self.told.of_service(doc["serviceId"])
         checks = {key[:-len(":responseTime")]: value for key, value in doc["checks"].items()
                   if key.endswith(":responseTime")}
@@ -347,6 +369,8 @@ class Observer:
             entry = version.entries.get(name)
             if entry is None and code == 404:
                 return
+            if self.is_unsure() and "status: Error. stale: no check" in body:
+                raise Unsure(body)
             try:
                 if entry is None:
                     raise Wrong("it is not there")
@@ -373,6 +397,8 @@ class Observer:
         if last != f"readyz check {'passed' if code == 200 else 'failed'}" or \
                 code not in (200, *(v.status for v in self.told.versions)):
             raise Wrong(f"{code}, ends '{last}'")
+        if lines and lines[0].startswith("[-]checker failed: "):
+            self.own_reason(lines[0].partition(": ")[2])
         version = self.told.of_names([line[3:].partition(" ")[0] for line in lines])
         rows = []
         for entry, line in zip(version.entries.values(), lines):
@@ -393,8 +419,10 @@ class Observer:
 
     def livez(self):
         _, code, _, body = self.ask("/livez")
-        if code != 200 or body != "Up and running\n":
-            raise Wrong(f"{code} '{body[:200]}'")
+        if code != 200:
+            self.own_reason(body[:-1])
+        if body != "Up and running\n":
+            raise Wrong(f"'{body[:200]}'")
 
     def metrics(self):
         t0_us, code, fields, body = self.ask("/metrics")
@@ -408,7 +436,8 @@ class Observer:
         own = body[body.index("# HELP healthsvc_verdict"):]
         samples = {name: float(value) for name, value in SAMPLE.findall(own)}
         (word,) = (w for w in model.RANK if samples[f'healthsvc_verdict{{status="{w}"}}'])
-        self.judge_verdict(word, rows)
+        if samples.get("healthsvc_heartbeat_age_seconds", 0) <= 5:  # else it fails for that
+            self.judge_verdict(word, rows)
         for name, value in samples.items():
             if "_total" in name and value < self.totals.get(name, 0):
                 raise Wrong(f"{name} went back from {self.totals[name]} to {value}")
@@ -433,8 +462,11 @@ class Observer:
             self.slots()
         except Wrong as fault:
             self.tell("wrong", f"{name}: {fault}")
+        except Unsure as fault:
+            self.tell("unsure", f"{name}: {fault}")
         except OSError as fault:
-            self.tell("failed", f"{name}: {fault!r}")
+            self.lateness.measure()
+            self.tell("unsure" if self.is_unsure() else "failed", f"{name}: {fault!r}")
         except (ValueError, KeyError, IndexError) as fault:
             self.tell("wrong", f"{name}: cannot be read: {fault!r}")
 
@@ -474,10 +506,9 @@ class Observer:
 
 
 def main():
-    folder, port, daemon, responder, factor = sys.argv[1:]
+    folder, port, daemon, factor = sys.argv[1:]
     truth = Truth(f"{folder}/truth")
-    observer = Observer(folder, truth, Told(), Client(int(port)),
-                        Lateness(truth, daemon, responder))
+    observer = Observer(folder, truth, Told(), Client(int(port)), Lateness(truth, daemon))
     observer.run(float(factor))
     print(observer.report())
 

@@ -5,7 +5,7 @@ import random
 
 DEFAULTS = {"period": 1.0, "timeout": 0.8, "fall": 3, "rise": 2, "confirm": 1.0}
 CHOICES = {"fall": (1, 2, 3, 3, 5), "rise": (1, 2, 2, 3), "confirm": (0.5, 1.0, 1.0),
-           "timeout": (0.7, 0.8, 0.8, 0.9), "period": (1.0, 1.0, 1.0, 2.0)}
+           "timeout": (0.8, 0.8, 0.9), "period": (1.0, 1.0, 1.0, 2.0)}
 CHANGES = 12  # of dependencies, from one configuration to the next
 
 # Ways to spoil a configuration.

@@ -183,6 +183,19 @@ def test_what_was_late_makes_unsure_and_is_counted(scene):
     assert scene.health(200, *wrong_verdict) == {"wrong": 1}
 
 
+@pytest.mark.parametrize("late, count", [(0, "wrong"), (2, "unsure")])
+def test_a_checker_that_stands_still_is_no_lie_if_all_do(scene, late, count):
+    scene.observer.lateness.second_us = int(late * observer.UNSURE_S * SECOND_US)
+    scene.observer.random.random = lambda: 1
+    why = "stale: no check has completed for 6 s"
+    assert scene.health(503, *answer(first=f"soak-7 status: Error. {why}")) == {count: 1}
+    assert scene.look("livez", 503, why + "\n") == {count: 1}
+    assert scene.look("readyz", 503, f"[-]checker failed: {why}\nreadyz check failed\n") == \
+        {count: 1}
+    scene.observer.told.versions[-1].names = ["a"]
+    assert scene.look("dependency", 503, f"a status: Error. {why}\n") == {count: 1}
+
+
 def reload(scene, ops, loaded_s):
     told = scene.observer.told
     told.take({"say": "sent", "number": 8, "status": 500, "second": None,
