@@ -93,7 +93,7 @@
  *     plan_free          config_unref(plan->config);
  * src/check/checker.c
  *   publish_now
- *     publish_now        c->hooks.publish(c->hooks.arg, c->config, c->views, c->count);
+ *     publish_now        c->hooks.publish(c->hooks.arg, c->config, c->views, c->count)
  *   apply
  *     apply              target_adopt(
  *     apply              config_unref(c->config);
