@@ -27,6 +27,9 @@
 #define TRUE_NAME(name) "__libc_" name
 #endif
 
+/* They are called before a sanitizer is ready. */
+#define PLAIN __attribute__((no_sanitize("address", "undefined", "thread")))
+
 void *true_malloc(size_t bytes) __asm__(TRUE_NAME("malloc"));
 void *true_calloc(size_t count, size_t bytes) __asm__(TRUE_NAME("calloc"));
 void *true_realloc(void *mem, size_t bytes) __asm__(TRUE_NAME("realloc"));
@@ -44,7 +47,7 @@ static struct {
 } spared[SPARED_MAX];
 static size_t spared_count;
 
-static bool is_spared(const void *caller)
+PLAIN static bool is_spared(const void *caller)
 {
     for (size_t i = 0; i < spared_count; i++) {
         if ((uintptr_t)caller >= spared[i].begin && (uintptr_t)caller < spared[i].end)
@@ -54,7 +57,7 @@ static bool is_spared(const void *caller)
 }
 
 /* xorshift64*, a state a thread: chance needs no lock. */
-static bool by_chance(unsigned long per_million)
+PLAIN static bool by_chance(unsigned long per_million)
 {
     static atomic_ulong seed = 88172645463325252;
     static _Thread_local uint64_t state;
@@ -66,7 +69,7 @@ static bool by_chance(unsigned long per_million)
     return (state * 0x2545f4914f6cdd1d >> 32) % 1000000 < per_million;
 }
 
-static bool refuses(const void *caller)
+PLAIN static bool refuses(const void *caller)
 {
     struct failing *p = plan;
     int mode = atomic_load_explicit(&p->mode, memory_order_relaxed);
@@ -94,7 +97,7 @@ static bool refuses(const void *caller)
     return refused;
 }
 
-static void *count(void *mem)
+PLAIN static void *count(void *mem)
 {
     if (mem != NULL)
         atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
@@ -103,17 +106,17 @@ static void *count(void *mem)
 
 #define CALLER __builtin_return_address(0)
 
-void *malloc(size_t bytes)
+PLAIN void *malloc(size_t bytes)
 {
     return refuses(CALLER) ? NULL : count(true_malloc(bytes));
 }
 
-void *calloc(size_t how_many, size_t bytes)
+PLAIN void *calloc(size_t how_many, size_t bytes)
 {
     return refuses(CALLER) ? NULL : count(true_calloc(how_many, bytes));
 }
 
-static void *resize(void *mem, size_t bytes)
+PLAIN static void *resize(void *mem, size_t bytes)
 {
     void *moved = true_realloc(mem, bytes);
     if (mem == NULL)
@@ -123,12 +126,12 @@ static void *resize(void *mem, size_t bytes)
     return moved;
 }
 
-void *realloc(void *mem, size_t bytes)
+PLAIN void *realloc(void *mem, size_t bytes)
 {
     return bytes > 0 && refuses(CALLER) ? NULL : resize(mem, bytes);
 }
 
-void *reallocarray(void *mem, size_t how_many, size_t each)
+PLAIN void *reallocarray(void *mem, size_t how_many, size_t each)
 {
     size_t bytes;
     if (__builtin_mul_overflow(how_many, each, &bytes)) {
@@ -138,17 +141,17 @@ void *reallocarray(void *mem, size_t how_many, size_t each)
     return bytes > 0 && refuses(CALLER) ? NULL : resize(mem, bytes);
 }
 
-void *memalign(size_t alignment, size_t bytes)
+PLAIN void *memalign(size_t alignment, size_t bytes)
 {
     return refuses(CALLER) ? NULL : count(true_memalign(alignment, bytes));
 }
 
-void *aligned_alloc(size_t alignment, size_t bytes)
+PLAIN void *aligned_alloc(size_t alignment, size_t bytes)
 {
     return refuses(CALLER) ? NULL : count(true_memalign(alignment, bytes));
 }
 
-int posix_memalign(void **ret_mem, size_t alignment, size_t bytes)
+PLAIN int posix_memalign(void **ret_mem, size_t alignment, size_t bytes)
 {
     void *mem = refuses(CALLER) ? NULL : count(true_memalign(alignment, bytes));
     if (mem == NULL)
@@ -157,7 +160,7 @@ int posix_memalign(void **ret_mem, size_t alignment, size_t bytes)
     return 0;
 }
 
-void free(void *mem)
+PLAIN void free(void *mem)
 {
     int err = errno;
     if (mem == NULL)
@@ -167,7 +170,7 @@ void free(void *mem)
     errno = err;
 }
 
-static char *copy(const void *caller, const char *text, size_t len)
+PLAIN static char *copy(const void *caller, const char *text, size_t len)
 {
     char *mem = refuses(caller) ? NULL : count(true_malloc(len + 1));
     if (mem != NULL) {
@@ -180,12 +183,12 @@ static char *copy(const void *caller, const char *text, size_t len)
 #undef strdup
 #undef strndup
 
-char *strdup(const char *text)
+PLAIN char *strdup(const char *text)
 {
     return copy(CALLER, text, strlen(text));
 }
 
-char *strndup(const char *text, size_t max)
+PLAIN char *strndup(const char *text, size_t max)
 {
     return copy(CALLER, text, strnlen(text, max));
 }
@@ -193,7 +196,7 @@ char *strndup(const char *text, size_t max)
 /* What libraries built with an older string.h call. */
 char *old_strdup(const char *text) __asm__("__strdup");
 
-char *old_strdup(const char *text)
+PLAIN char *old_strdup(const char *text)
 {
     return copy(CALLER, text, strlen(text));
 }

@@ -11,6 +11,13 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+/* A sanitizer needs memory of its own to begin a thread, and ends the process without. */
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#define FAILING_MAY_BEGIN_THREADS 0
+#else
+#define FAILING_MAY_BEGIN_THREADS 1
+#endif
+
 enum failing_mode {
     FAILING_NONE = 0,
     FAILING_ONE,    /* the n-th fails */

@@ -20,7 +20,14 @@
 #include <signal.h>
 #include <unistd.h>
 
+/* A sanitizer takes ten times as long, and more to tell of a crash. */
+#if FAILING_MAY_BEGIN_THREADS
 #define TORTURE_POINTS 100
+#define TORTURE_STEP 1
+#else
+#define TORTURE_POINTS 15
+#define TORTURE_STEP 29
+#endif
 #define TORTURE_WARM_UPS 2 /* what libraries keep from their first use on is no leak */
 #define TORTURE_LEAKS 3    /* runs in a row that must leave something: others keep it once */
 
