@@ -348,20 +348,20 @@ static void reload(struct daemon *d)
 {
     struct config *config = NULL;
     struct strbuf why;
-    char fault[FAULT_BYTES] = "";
+    char first[FAULT_BYTES] = "";
     strbuf_init(&why, 1024);
     notify_reloading();
-    int r = load(d->path, log_fault, fault, &config);
+    int r = load(d->path, log_fault, first, &config);
     if (r == 0)
         r = check_loss(d, config, &why);
     if (r == 0)
         r = reload_into(d, config, &why);
     if (r < 0) {
-        if (fault[0] == '\0')
-            (void)snprintf(fault, sizeof fault, "%s", why.len > 0 ? why.data : strerror(-r));
-        log_error("reload failed: %s; keeping the running configuration", fault);
+        if (first[0] == '\0')
+            (void)snprintf(first, sizeof first, "%s", why.len > 0 ? why.data : strerror(-r));
+        log_error("reload failed: %s; keeping the running configuration", first);
         stats_add(&stats.reloads_failed, 1);
-        notify_reload_failed(fault);
+        notify_reload_failed(first);
     }
     strbuf_done(&why);
     config_unref(config);
@@ -441,7 +441,7 @@ static int serve(const char *path, struct config *config, const sigset_t *signal
     notify_ready();
     log_notice("serving the health of %s dependencies=%zu version=%s", config->name,
                config->target_count, PACKAGE_VERSION);
-    for (bool run = true; run;) {
+    for (bool going = true; going;) {
         int sig = 0;
         if (sigwait(signals, &sig) != 0)
             continue;
@@ -450,7 +450,7 @@ static int serve(const char *path, struct config *config, const sigset_t *signal
         else if (sig == SIGUSR1)
             pollers_log(clock_wall_ms(), RECENT_POLLERS_MS);
         else if (sig == SIGTERM || sig == SIGINT)
-            run = false;
+            going = false;
     }
     stop(&d, signals);
     config_unref(d.config);
@@ -655,6 +655,7 @@ static int run(const struct options *o)
     else
         code = serves ? serve(o->path, config, &signals) : once(config, format);
     board_close();
+    notify_done();
     config_unref(config);
     return code;
 }

@@ -58,7 +58,7 @@ static size_t put_prefix(char *line, enum log_level level)
         clock_gettime(CLOCK_REALTIME, &now);
         gmtime_r(&now.tv_sec, &utc);
         char when[32];
-        strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &utc);
+        (void)strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &utc);
         const char *word = level <= LOG_LEVEL_ERROR     ? "error: "
                            : level <= LOG_LEVEL_WARNING ? "warning: "
                                                         : "";

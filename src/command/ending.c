@@ -18,17 +18,17 @@ int ending_tell(enum render_format format, int code, enum nagios_state state, co
     (void)vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     if (format != RENDER_NAGIOS) {
-        fprintf(stderr, "healthsvc: %s\n", text);
+        (void)fprintf(stderr, "healthsvc: %s\n", text);
         return code;
     }
     struct strbuf line;
     strbuf_init(&line, 2 * TEXT_BYTES);
     nagios_begin(&line, state, text);
     if (strbuf_error(&line) == -ENOMEM) {
-        puts("HEALTHSVC UNKNOWN - no memory left");
+        (void)puts("HEALTHSVC UNKNOWN - no memory left");
         state = NAGIOS_UNKNOWN;
     } else {
-        puts(line.data);
+        (void)puts(line.data);
     }
     strbuf_done(&line);
     return (int)state;

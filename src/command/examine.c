@@ -112,11 +112,11 @@ static double megabytes(int64_t bytes)
 int examine_table(const struct config *config, const struct forecast *f,
                   const struct advice_descriptors *descriptors, struct strbuf *out)
 {
-    char a[SPAN_BYTES], b[SPAN_BYTES];
     if (config->target_count > 0)
         add_times(out, config);
     strbuf_addc(out, '\n');
     if (config->target_count > 0) {
+        char a[SPAN_BYTES], b[SPAN_BYTES];
         strbuf_addf(out, "checks       %s a second; %s if all are in doubt\n",
                     rate(f->steady_per_s, a), rate(f->doubt_per_s, b));
         strbuf_addf(out, "processor    %s %% of a core; %s %% if all are in doubt (estimated)\n",

@@ -51,7 +51,7 @@ static void add_float(struct strbuf *b, double value)
 
 static void add_written(struct strbuf *b, const config_setting_t *setting)
 {
-    const char *text = string_of(setting);
+    const char *text;
 
     switch (config_setting_type(setting)) {
     case CONFIG_TYPE_INT:
@@ -65,6 +65,7 @@ static void add_written(struct strbuf *b, const config_setting_t *setting)
         strbuf_adds(b, config_setting_get_bool(setting) ? "true" : "false");
         break;
     case CONFIG_TYPE_STRING:
+        text = config_setting_get_string(setting);
         strbuf_addc(b, '"');
         strbuf_add_printable(b, text, strlen(text), SHOWN_MAX_BYTES);
         strbuf_addc(b, '"');

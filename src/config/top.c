@@ -62,10 +62,10 @@ static void settle_name(struct loader *l, const config_setting_t *root)
 {
     struct config *config = l->config;
     const config_setting_t *at = config_setting_get_member(root, "name");
-    char host[HOST_NAME_MAX + 1] = "";
     size_t len;
 
     if (config->name == NULL) {
+        char host[HOST_NAME_MAX + 1] = "";
         (void)gethostname(host, sizeof host - 1);
         config->name = strdup(host[0] != '\0' ? host : "localhost");
         if (config->name == NULL)

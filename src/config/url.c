@@ -33,11 +33,10 @@ static int refuse(struct strbuf *why, const char *sentence)
 
 static int read_scheme(const char *name, struct target_conf *conf, struct strbuf *why)
 {
-    const char *names[SCHEMES_MAX + 1];
-    size_t count = 0;
-
     conf->scheme = scheme_find(name);
     if (conf->scheme == NULL) {
+        const char *names[SCHEMES_MAX + 1];
+        size_t count = 0;
         for (; count < SCHEMES_MAX && scheme_at(count) != NULL; count++)
             names[count] = scheme_at(count)->name;
         names[count] = NULL;

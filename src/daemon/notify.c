@@ -96,6 +96,13 @@ void notify_init(void)
     (void)unsetenv("WATCHDOG_PID");
 }
 
+void notify_done(void)
+{
+    if (notify_fd >= 0)
+        close(notify_fd);
+    notify_fd = -1;
+}
+
 void notify_ready(void)
 {
     say("READY=1");

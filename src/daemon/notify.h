@@ -11,6 +11,8 @@
 #include <stdint.h>
 
 void notify_init(void);
+/* At the end, when no other thread is left. */
+void notify_done(void);
 void notify_ready(void);
 void notify_stopping(void);
 /* A reload begins, and ends in one of the others: failed before a later one begins, or applied, in

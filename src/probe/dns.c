@@ -121,13 +121,13 @@ static int check_expected(const struct dns_conf *dns, struct strbuf *out, struct
     int count = 0;
     for (const char *p = dns->expect; p != NULL && *p != '\0';) {
         size_t len = strcspn(p, "\n");
-        char text[INET6_ADDRSTRLEN] = "";
-        uint8_t address[sizeof(struct in6_addr)];
-        int family = dns->type == DNS_TYPE_A ? AF_INET : AF_INET6;
         strbuf_adds(out, count++ > 0 ? "\n" : "");
         if (dns->type != DNS_TYPE_A && dns->type != DNS_TYPE_AAAA) {
             strbuf_add(out, p, len);
         } else {
+            char text[INET6_ADDRSTRLEN] = "";
+            uint8_t address[sizeof(struct in6_addr)];
+            int family = dns->type == DNS_TYPE_A ? AF_INET : AF_INET6;
             if (len < sizeof text)
                 memcpy(text, p, len);
             if (inet_pton(family, text, address) != 1) {

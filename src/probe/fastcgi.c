@@ -166,10 +166,11 @@ static unsigned status_of(const struct fastcgi_state *s)
         size_t len = (size_t)((next != NULL ? next : end) - line);
         if (len >= sizeof name - 1 && strncasecmp(line, name, sizeof name - 1) == 0) {
             uint64_t status = 0;
-            const char *digits = line + sizeof name - 1;
-            while (digits < line + len && *digits == ' ')
+            const char *digits = line + sizeof name - 1, *stop = line + len;
+            while (digits < stop && *digits == ' ')
                 digits++;
-            return line + len - digits >= 3 && units_parse_digits(digits, 3, &status) == 0
+            // cppcheck-suppress knownConditionTrueFalse; the loop ends at a digit, too
+            return stop - digits >= 3 && units_parse_digits(digits, 3, &status) == 0
                        ? (unsigned)status
                        : 0;
         }

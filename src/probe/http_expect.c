@@ -212,10 +212,10 @@ static const char *header_fault(const struct http_seen *s, size_t i)
     const struct header_rule *rule = &rules_of(s->conf)->headers[i];
     uint32_t bit = (uint32_t)1 << i;
     if (rule->absent)
-        return s->present & bit ? "is there" : NULL;
+        return (s->present & bit) != 0 ? "is there" : NULL;
     if (!(s->present & bit))
         return "is missing";
-    return s->fitting & bit ? NULL : "does not match";
+    return (s->fitting & bit) != 0 ? NULL : "does not match";
 }
 
 static bool headers_hold(const struct http_seen *s, struct dlg_result *ret)

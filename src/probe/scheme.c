@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): a name that is declared, and one in an initialiser. */
 #define BUILT(symbol) extern const struct scheme symbol;
 #define KNOWN(word)
 #include "probe/schemes.def"
@@ -24,6 +25,7 @@ static const struct scheme *const schemes[] = {
 #undef BUILT
 #undef KNOWN
 };
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 const struct scheme *scheme_at(size_t i)
 {

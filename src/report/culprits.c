@@ -33,9 +33,10 @@ void culprits_of_verdict(struct culprits *c, const struct snapshot *s, const str
     for (size_t i = 0; i < snapshot_count(s); i++) {
         const struct target_view *v = snapshot_row(s, i);
         enum target_state state = target_state_at(v, m->now_mono_ms);
-        char room[RENDER_REASON_BYTES];
-        if (verdict_of_target(v, state) == r->verdict)
+        if (verdict_of_target(v, state) == r->verdict) {
+            char room[RENDER_REASON_BYTES];
             culprits_add(c, v->conf->name, render_reason(v, state, m, room));
+        }
     }
 }
 

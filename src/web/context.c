@@ -76,8 +76,9 @@ static void *on_init_thread(const struct mg_context *mg, int thread_type)
     struct web_context *c = mg_get_user_data(mg);
     if (thread_type == ACCEPTOR_THREAD) {
         listener_serve_thread(&c->listener);
-        while (sem_wait(&c->gate) != 0) /* EINTR */
-            continue;
+        while (sem_wait(&c->gate) != 0) {
+            /* EINTR */
+        }
     } else {
         reply_thread_init();
     }

@@ -209,7 +209,7 @@ TEST(time_servers)
 #define ANY_TEXT OF("\20", "\6") "\5v=1 a"
 #define SOA_RECORD \
     OF("\6", "\30") "\xc0\x0c\xc0\x0c\x78\xb4\x5d\x81\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0\4"
-#define RECORDS(n, bytes) .records = bytes, .record_len = sizeof(bytes) - 1, .record_count = n
+#define RECORDS(n, bytes) .records = (bytes), .record_len = sizeof(bytes) - 1, .record_count = n
 
 TEST(name_servers)
 {

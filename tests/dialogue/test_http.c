@@ -763,7 +763,7 @@ TEST(https_leaves_out_its_own_port_only)
     EXPECT_STR(transcript_play(&scheme_https, &other), NULL);
 }
 
-#define RUN_ROWS(rows) transcripts_run(&scheme_http, rows, sizeof rows / sizeof rows[0])
+#define RUN_ROWS(rows) transcripts_run(&scheme_http, rows, sizeof(rows) / sizeof(rows)[0])
 
 int main(void)
 {

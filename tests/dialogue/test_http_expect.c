@@ -507,7 +507,7 @@ static const struct transcript rules[] = {
 };
 #endif
 
-#define RUN_ROWS(rows) transcripts_run(&scheme_http, rows, sizeof rows / sizeof rows[0])
+#define RUN_ROWS(rows) transcripts_run(&scheme_http, rows, sizeof(rows) / sizeof(rows)[0])
 
 int main(void)
 {

@@ -321,7 +321,7 @@ TEST(tls_is_wanted_only_by_a_script_that_turns_to_it)
     }
 }
 
-#define RUN_ROWS(rows) transcripts_run(&scheme_tcp, rows, sizeof rows / sizeof rows[0])
+#define RUN_ROWS(rows) transcripts_run(&scheme_tcp, rows, sizeof(rows) / sizeof(rows)[0])
 
 int main(void)
 {

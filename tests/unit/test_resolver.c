@@ -118,7 +118,9 @@ static int open_descriptors(void)
 {
     int count = 0;
     DIR *dir = opendir("/proc/self/fd");
-    while (dir != NULL && readdir(dir) != NULL)
+    if (!EXPECT(dir != NULL))
+        return -1;
+    while (readdir(dir) != NULL)
         count++;
     closedir(dir);
     return count;
