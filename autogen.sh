@@ -13,7 +13,8 @@ build_packages="gcc make autoconf automake pkg-config libc6-dev
     libcivetweb-dev libconfig-dev libuv1-dev libssl-dev libc-ares-dev libpcre2-dev
     libjansson-dev libnghttp2-dev"
 test_packages="python3 python3-pytest python3-cryptography curl openssl haproxy nginx-light
-    prometheus wrk clang libclang-rt-14-dev llvm clang-format cppcheck spin gcovr xz-utils iproute2
+    prometheus wrk clang libclang-rt-14-dev llvm clang-format cppcheck clang-tidy clang-tools valgrind
+    spin gcovr xz-utils iproute2
     mandoc bash-completion
     redis-server memcached exim4-daemon-light dovecot-imapd dovecot-pop3d vsftpd openssh-server
     nats-server libzookeeper-java default-jre-headless
