@@ -22,6 +22,8 @@ WORDS = 8  # of 64 bits, for each target in the truth
 BEHAVIOUR, SINCE, LAST, CHECKS = 0, 1, 2, 5
 GOOD, WARN, BAD = 0, 1, 2
 SKIPS, DOUBLES, STILL = 2, 3, 4  # of the entry behind the last target's
+LATE, LAST_TICK = 2, 3  # of those behind that one: of each processor
+STILL_US = 50_000
 NAME_HOLDS_S = 5
 SETTLING_US = 30_000_000
 
@@ -106,7 +108,8 @@ class Version:
 class Truth:
     """What the targets did, as of the last read()."""
 
-    def __init__(self, path):
+    def __init__(self, path, targets):
+        self.targets = targets
         with open(path, "rb") as f:
             self.map = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
         self.read()
@@ -116,12 +119,16 @@ class Truth:
 
     def slots_missed(self):
         """Of the steady targets: skipped and doubled."""
-        at = len(self.words) - WORDS
+        at = self.targets * WORDS
         return self.words[at + SKIPS], self.words[at + DOUBLES]
 
-    def stood_still_us(self):
-        """For how long in all the responder did nothing, though it had to."""
-        return self.words[len(self.words) - WORDS + STILL]
+    def stood_still_us(self, now_us):
+        """For how long in all the responder, or what is to look at a processor, did not run."""
+        total_us = self.words[self.targets * WORDS + STILL]
+        for at in range((self.targets + 1) * WORDS, len(self.words), WORDS):
+            since_us = now_us - self.words[at + LAST_TICK]
+            total_us += self.words[at + LATE] + (since_us if since_us > STILL_US else 0)
+        return total_us
 
     def last_us(self, entry, kind):
         return self.words[entry.slot * WORDS + LAST + kind]

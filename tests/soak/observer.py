@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """The independent observer of a soak: asks, and judges every answer (model.py).
 
-    observer.py FOLDER PORT DAEMON_PID FACTOR
+    observer.py FOLDER TARGETS PORT DAEMON_PID
 
-It is told on standard input, a line of JSON each, which configurations may be in force; FACTOR
-multiplies how often it asks. The bounds of the model are wider by SLACK_S, for publishing, and by
-the lateness that was measured in the last WINDOW_S: for how long the checker's thread was ready to
-run and did not (schedstat; but waits of up to a millisecond each, of a thread that also sleeps, are
-nothing), for how long the responder did not look at its sockets, and by how much this program woke
-too late. If in any one second of it the checker and the responder were late by more than UNSURE_S,
-checks can time out, or come in another's slot, or not at all, for nothing: then what does not fit
-in time is counted as unsure. What does not fit in form is wrong whatever the machine does.
+It is told on standard input, a line of JSON each, which configurations may be in force. The bounds
+of the model are wider by SLACK_S, for publishing, and by the lateness that was measured in the last
+WINDOW_S: for how long the checker's thread was ready to run and did not (schedstat; but waits of up
+to a millisecond each, of a thread that also sleeps, are nothing), for how long the responder did
+not look at its sockets, or its threads on each processor did not run, and by how much this program
+woke too late. If in any one second of it all but the last was more than UNSURE_S, checks can time
+out, or come in another's slot, or not at all, for nothing: then what does not fit in time is
+counted as unsure. What does not fit in form is wrong whatever the machine does.
 
 FOLDER/seen has what it has seen so far, as one line of JSON; at the end of its input it prints it.
 """
@@ -148,7 +148,7 @@ class Lateness:
     def measure(self):
         now = now_us()
         self.checker_us += self._checker_waited_us(now)
-        late_us = self.checker_us + self.truth.stood_still_us()
+        late_us = self.checker_us + self.truth.stood_still_us(now)
         self.history.append((now, late_us + self.own_us, late_us))
         while self.history[0][0] < now - WINDOW_S * 1_000_000:
             self.history.popleft()
@@ -156,7 +156,11 @@ class Lateness:
         self.most_us = max(self.most_us, self.us)
         self.sum_us += self.us
         self.count += 1
-        before_us = next(us for when, _, us in self.history if when >= now - 1_000_000)
+        before_us = self.history[0][2]
+        for when, _, us in reversed(self.history):
+            if when <= now - 1_000_000:
+                before_us = us
+                break
         self.seconds.append((now, late_us - before_us))
         while self.seconds[0][0] < now - WINDOW_S * 1_000_000:
             self.seconds.popleft()
@@ -470,11 +474,11 @@ class Observer:
         except (ValueError, KeyError, IndexError) as fault:
             self.tell("wrong", f"{name}: cannot be read: {fault!r}")
 
-    def run(self, factor):
+    def run(self):
         pages = ((0.25, self.health_text), (0.5, self.readyz), (0.05, self.dependency),
                  (1, self.livez), (2, self.health_json), (10, self.metrics))
         begin = time.monotonic()
-        due = [[begin + every * i / len(pages), every / factor, page]
+        due = [[begin + every * i / len(pages), every, page]
                for i, (every, page) in enumerate(pages)]
         written = begin
         while self.hear():
@@ -506,10 +510,10 @@ class Observer:
 
 
 def main():
-    folder, port, daemon, factor = sys.argv[1:]
-    truth = Truth(f"{folder}/truth")
+    folder, targets, port, daemon = sys.argv[1:]
+    truth = Truth(f"{folder}/truth", int(targets))
     observer = Observer(folder, truth, Told(), Client(int(port)), Lateness(truth, daemon))
-    observer.run(float(factor))
+    observer.run()
     print(observer.report())
 
 

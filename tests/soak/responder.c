@@ -5,7 +5,8 @@
  * Target i is asked on 127.1.x.y (i + 1 in the last two bytes) and one port for all, on
  * FOLDER/i.sock, by the name i.soak.test of the name server here, or as a command that reads
  * FOLDER/i.exec. Each changes its behaviour by a random script, and FOLDER/truth, a file to be
- * mapped, says since when it behaves as it does, and when it last behaved otherwise.
+ * mapped, says since when it behaves as it does, and when it last behaved otherwise. Behind the
+ * targets it has what the steady ones' checks missed, and how late each processor was.
  *
  * Prints its port and the name server's. On standard input: "measure" begins to note how the checks
  * of the steady targets lie in time; "report" prints what was noted as one line of JSON; its end
@@ -17,6 +18,8 @@
 #include <math.h>
 #include <netinet/in.h>
 #include <openssl/ssl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -38,6 +41,7 @@
 #define TICK_US (SECOND_US / 20)
 #define BLOCK_US (15 * SECOND_US)
 #define STILL_US (SECOND_US / 20) /* it looks every 10 ms at least */
+#define WATCH_US (SECOND_US / 100)
 #define SLOW_US (SECOND_US / 4)
 #define DRIP_US (SECOND_US / 50)
 #define NEVER INT64_MAX
@@ -134,7 +138,7 @@ struct queue {
 static const char *folder;
 static struct truth *truths;
 static struct target targets[MAX_TARGETS];
-static size_t target_count;
+static size_t target_count, processors;
 static struct connection connections[MAX_FDS];
 static struct queue slow_queue, drip_queue;
 static int epoll_fd, name_server;
@@ -611,6 +615,51 @@ static in_port_t open_name_server(void)
     return ntohs(sin.sin_port);
 }
 
+/* ---- whether the machine stands still ---- */
+
+/* One on each processor, which sends itself a packet: whoever else wants to run there, or waits for
+ * a packet, is as late as this one. A virtual processor may stand still for seconds, which the
+ * kernel takes for the time of who was running; and packets wait for ksoftirqd when it is busy. */
+static void *watch_processor(void *arg)
+{
+    struct truth *own = arg;
+    struct sockaddr_in sin = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof sin;
+    char byte = 0;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (bind(fd, (struct sockaddr *)&sin, sizeof sin) != 0 ||
+        getsockname(fd, (struct sockaddr *)&sin, &len) != 0 ||
+        connect(fd, (struct sockaddr *)&sin, len) != 0)
+        die("a socket to itself");
+    for (int64_t last_us = now_us();;) {
+        atomic_store(&own->last_us[1], last_us);
+        usleep(WATCH_US);
+        if (send(fd, &byte, 1, 0) == 1)
+            (void)recv(fd, &byte, 1, 0);
+        int64_t now = now_us();
+        if (now - last_us > STILL_US)
+            atomic_fetch_add(&own->last_us[0], now - last_us);
+        last_us = now;
+    }
+    return NULL;
+}
+
+static void watch_processors(void)
+{
+    for (size_t i = 0; i < processors; i++) {
+        pthread_attr_t attr;
+        pthread_t thread;
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(i, &one);
+        pthread_attr_init(&attr);
+        if (pthread_attr_setaffinity_np(&attr, sizeof one, &one) != 0 ||
+            pthread_create(&thread, &attr, watch_processor, &truths[target_count + 1 + i]) != 0)
+            die("a thread on each processor");
+        pthread_attr_destroy(&attr);
+    }
+}
+
 /* ---- start and end ---- */
 
 static void report(void)
@@ -664,7 +713,7 @@ static void open_truth(void)
 {
     char path[200];
     snprintf(path, sizeof path, "%s/truth", folder);
-    size_t bytes = (target_count + 1) * sizeof *truths;
+    size_t bytes = (target_count + 1 + processors) * sizeof *truths;
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0 || ftruncate(fd, (off_t)bytes) != 0)
         die(path);
@@ -713,7 +762,9 @@ int main(int argc, char **argv)
     }
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     read_plan(argv[2]);
+    processors = (size_t)sysconf(_SC_NPROCESSORS_ONLN);
     open_truth();
+    watch_processors();
     start_us = now_us();
     start_targets();
     printf("%u ", ntohs(port));

@@ -5,6 +5,8 @@ import pathlib
 import statistics
 import time
 
+ZOMBIE_LOOKS = 10  # one that nobody waits for stays; and a machine may stand still for seconds
+
 
 def of_stat(pid):
     """The words of /proc/PID/stat behind the program's name: proc(5), from `state` on."""
@@ -16,8 +18,8 @@ class Samples:
         self.pid = pid
         self.waiting = waiting  # tells how many of its descriptors wait for a target
         self.rows = []
-        self.zombies = 0  # children that were so for two looks, a second
-        self._dead = set()
+        self.zombies = 0  # children that were so for ZOMBIE_LOOKS
+        self._dead = {}  # for how many looks
 
     def cpu_s(self):
         """The CPU-time clock of a process, all its threads (clock_getcpuclockid(3))."""
@@ -33,14 +35,14 @@ class Samples:
         return pids
 
     def _count_zombies(self, pids):
-        dead = set()
+        dead = {}
         for pid in pids:
             try:
                 if of_stat(pid)[0] == "Z":
-                    dead.add(pid)
+                    dead[pid] = self._dead.get(pid, 0) + 1
             except OSError:
                 continue
-        self.zombies += len(dead & self._dead)
+        self.zombies += list(dead.values()).count(ZOMBIE_LOOKS)
         self._dead = dead
 
     def take(self):

@@ -41,7 +41,7 @@ class Scene:
         self.missed = (0, 0)
         told = observer.Told()
         self.write()
-        self.observer = observer.Observer(folder, model.Truth(self.path), told, self,
+        self.observer = observer.Observer(folder, model.Truth(self.path, len(NAMES)), told, self,
                                           Punctual())
         self.observer.hear = lambda: True
         told.take({"say": "sent", "number": 7, "status": 503, "second": None,
