@@ -85,7 +85,7 @@ static bool same_address(const union resolver_address *a, const union resolver_a
 static int receive(struct icmp_socket *s) REQUIRES(checker_role)
 {
     uint8_t reply = s->family == AF_INET ? ICMP_ECHOREPLY : ICMP6_ECHO_REPLY;
-    union resolver_address from;
+    union resolver_address from = {0};
     socklen_t from_len = sizeof from;
     struct echo echo;
     ssize_t r = recvfrom(s->watch.fd, &echo, sizeof echo, 0, &from.sa, &from_len);

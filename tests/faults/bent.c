@@ -80,7 +80,7 @@ int gettimeofday(struct timeval *restrict now, void *restrict zone)
 /* ---- what is refused ---- */
 
 /* The function that would have been called: a sanitizer's, or the C library's. */
-#define NEXT(name) ((__typeof__(&name))next(#name))
+#define NEXT(name) ((__typeof__(&(name)))next(#name))
 
 static void *next(const char *name)
 {

@@ -293,6 +293,7 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
     }
     memcpy(&why, rest.at, rest.len < sizeof why ? rest.len : sizeof why);
     struct cmsghdr *c = CMSG_FIRSTHDR(message);
+    HOLDS(c != NULL);
     c->cmsg_level = rest.len > 20 && rest.at[20] == 1 ? SOL_SOCKET : IPPROTO_IP;
     c->cmsg_type = IP_RECVERR;
     c->cmsg_len = CMSG_LEN(sizeof why);

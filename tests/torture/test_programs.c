@@ -10,7 +10,7 @@
 
 int healthsvc_main(int argc, char **argv);
 #define main healthsvc_main
-#include "main.c"
+#include "main.c" /* NOLINT(bugprone-suspicious-include): as said above */
 #undef main
 
 #include "torture.h"

@@ -39,7 +39,7 @@ static void judge_all(const struct limit_case *cases, size_t count)
             printf("# case %zu\n", i);
     }
 }
-#define JUDGE(cases) judge_all(cases, sizeof cases / sizeof cases[0])
+#define JUDGE(cases) judge_all(cases, sizeof(cases) / sizeof((cases)[0]))
 
 TEST(time_taken)
 {

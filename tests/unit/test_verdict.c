@@ -12,8 +12,10 @@ static const char *play(const char *results, int64_t fall, int64_t rise)
 {
     static char seen[64];
     struct judge j = {.state = TARGET_UNKNOWN};
-    size_t i = 0;
-    for (; results[i] != '\0' && i < sizeof seen - 1; i++) {
+    size_t count = strlen(results);
+    if (!EXPECT(count < sizeof seen))
+        return "";
+    for (size_t i = 0; i < count; i++) {
         enum outcome_class class = results[i] == 'g'   ? OUTCOME_CLASS_GOOD
                                    : results[i] == 'w' ? OUTCOME_CLASS_WARNING
                                    : results[i] == 'b' ? OUTCOME_CLASS_BAD
@@ -24,7 +26,7 @@ static const char *play(const char *results, int64_t fall, int64_t rise)
         static const char firm[] = "?UWD", doubtful[] = "?uwd";
         seen[i] = (judge_in_doubt(&j) ? doubtful : firm)[j.state];
     }
-    seen[i] = '\0';
+    seen[count] = '\0';
     return seen;
 }
 
