@@ -69,6 +69,8 @@ static size_t put_prefix(char *line, enum log_level level)
 
 /* The length of the line made. */
 static size_t put_line(char *line, enum log_level level, const char *fmt, va_list args)
+    PRINTF_LIKE(3, 0);
+static size_t put_line(char *line, enum log_level level, const char *fmt, va_list args)
 {
     size_t start = put_prefix(line, level);
     int added = vsnprintf(line + start, LINE_BYTES - start, fmt, args);
