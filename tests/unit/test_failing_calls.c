@@ -67,8 +67,6 @@ WRAP(int, getsockopt, (int fd, int level, int name, void *value, socklen_t *len)
 WRAP(int, socketpair, (int domain, int type, int protocol, int *fds), (domain, type, protocol, fds),
      EMFILE, -1)
 WRAP(int, epoll_create1, (int flags), (flags), EMFILE, -1)
-WRAP(int, epoll_ctl, (int fd, int op, int target, struct epoll_event *event),
-     (fd, op, target, event), ENOSPC, -1)
 WRAP(int, eventfd, (unsigned value, int flags), (value, flags), EMFILE, -1)
 WRAP(int, pipe2, (int *ends, int flags), (ends, flags), ENFILE, -1)
 WRAP(int, dup3, (int from, int to, int flags), (from, to, flags), EBUSY, -1)
@@ -110,6 +108,18 @@ WRAP(struct mg_context *, mg_start2, (struct mg_init_data * init, struct mg_erro
 WRAP(int, mg_get_server_ports,
      (const struct mg_context *context, int size, struct mg_server_port *ports),
      (context, size, ports), 0, -1)
+
+/* Only an addition needs what the kernel may lack. */
+int __real_epoll_ctl(int fd, int op, int target, struct epoll_event *event);
+int __wrap_epoll_ctl(int fd, int op, int target, struct epoll_event *event);
+int __wrap_epoll_ctl(int fd, int op, int target, struct epoll_event *event)
+{
+    if (op == EPOLL_CTL_ADD && fails("epoll_ctl")) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return __real_epoll_ctl(fd, op, target, event);
+}
 
 int __real_fcntl(int fd, int command, long argument);
 int __wrap_fcntl(int fd, int command, long argument);
