@@ -136,21 +136,8 @@ static const struct transcript rows[] = {
 
 TEST(bytes_in_clear_behind_the_turn_to_tls)
 {
-    static const struct transcript row = {.settings = "sslmode = \"require\";"};
-    static const struct transcript_bytes none = {NULL, 0}, injected = BYTES("S" LET_IN READY);
-    struct target_conf conf;
-    struct strbuf why;
-    struct transcript_end end;
-    strbuf_init(&why, 200);
-    if (!EXPECT_INT(transcript_prepare(&scheme_postgres, &row, &conf, &why), 0))
-        return;
-    transcript_feed(&conf, injected, none, TRANSCRIPT_WHOLE, false, &end);
-    EXPECT_INT(end.step, DLG_DONE);
-    EXPECT_INT(end.result.outcome, OUTCOME_BAD_REPLY);
-    EXPECT_STR(end.result.text, "bytes in clear after the turn to TLS");
-    strbuf_done(&end.sent);
-    transcript_release(&conf);
-    strbuf_done(&why);
+    static const struct transcript_bytes injected = BYTES("S" LET_IN READY);
+    transcript_expect_injection(&scheme_postgres, "sslmode = \"require\";", injected);
 }
 
 TEST(sslmode_decides_about_verification)

@@ -84,6 +84,27 @@ void transcript_feed(const struct target_conf *conf, struct transcript_bytes cle
  * where it did not (static memory). */
 const char *transcript_play(const struct scheme *scheme, const struct transcript *t);
 
+/* What a test expects: `injected` holds more in clear than the turn to TLS. */
+static inline void transcript_expect_injection(const struct scheme *scheme, const char *settings,
+                                               struct transcript_bytes injected)
+{
+    const struct transcript row = {.settings = settings};
+    const struct transcript_bytes none = {NULL, 0};
+    struct target_conf conf;
+    struct strbuf why;
+    struct transcript_end end;
+    strbuf_init(&why, 200);
+    if (EXPECT_INT(transcript_prepare(scheme, &row, &conf, &why), 0)) {
+        transcript_feed(&conf, injected, none, TRANSCRIPT_WHOLE, false, &end);
+        EXPECT_INT(end.step, DLG_DONE);
+        EXPECT_INT(end.result.outcome, OUTCOME_BAD_REPLY);
+        EXPECT_STR(end.result.text, "bytes in clear after the turn to TLS");
+        strbuf_done(&end.sent);
+    }
+    transcript_release(&conf);
+    strbuf_done(&why);
+}
+
 /* One test case a row. */
 static const struct scheme *transcript_scheme;
 static const struct transcript *transcript_row;
