@@ -145,10 +145,24 @@ static void expect(size_t i, enum outcome outcome, const char *text)
         printf("# case %zu: %s\n", i, asked[i].conf->url);
 }
 
+/* Asks while the servers serve, and ends them. False: it could not begin. */
+static bool ask_served(const struct strbuf *dependencies, const struct ask_options *options)
+{
+    pthread_t thread;
+    bool serving = load(dependencies) && EXPECT_INT(pthread_create(&thread, NULL, serve, NULL), 0);
+    if (serving)
+        EXPECT_INT(ask(asked, config->target_count, options), 0);
+    close(wake[1]);
+    if (serving)
+        pthread_join(thread, NULL);
+    close(wake[0]);
+    close_servers();
+    return serving;
+}
+
 static void judge_all(const struct judged *cases, size_t count, const char *scheme)
 {
     struct strbuf rows;
-    pthread_t thread;
     bool ntp = strcmp(scheme, "ntp") == 0;
     bool open = pipe(wake) == 0;
     strbuf_init(&rows, 65536);
@@ -157,17 +171,10 @@ static void judge_all(const struct judged *cases, size_t count, const char *sche
         strbuf_addf(&rows, "{ name = \"d%zu\"; url = \"%s://127.0.0.1:%u%s },\n", i, scheme,
                     servers[i].port, cases[i].settings);
     }
-    if (EXPECT(open) && load(&rows) && EXPECT_INT(pthread_create(&thread, NULL, serve, NULL), 0)) {
-        EXPECT_INT(ask(asked, count, NULL), 0);
+    if (EXPECT(open) && ask_served(&rows, NULL)) {
         for (size_t i = 0; i < count; i++)
             expect(i, cases[i].outcome, cases[i].text);
-        close(wake[1]);
-        pthread_join(thread, NULL);
-    } else {
-        close(wake[1]);
     }
-    close(wake[0]);
-    close_servers();
     config = config_unref(config);
     strbuf_done(&rows);
 }
@@ -259,7 +266,6 @@ TEST(servers_are_found_by_name)
     struct dns_server *names = dns_server_start();
     struct strbuf rows;
     struct judged right = {.stratum = 2};
-    pthread_t thread;
     if (!EXPECT(names != NULL) || !EXPECT_INT(pipe(wake), 0) || !EXPECT(open_server(&right, true)))
         return;
     /* The second address is asked when the first refuses; nobody listens at 127.0.0.9. */
@@ -286,9 +292,8 @@ TEST(servers_are_found_by_name)
                     : i == 1 ? "dexim"
                              : "noway",
                     servers[0].port);
-    if (load(&rows) && EXPECT_INT(pthread_create(&thread, NULL, serve, NULL), 0)) {
-        const struct ask_options options = {.nameservers = dns_server_address(names)};
-        EXPECT_INT(ask(asked, config->target_count, &options), 0);
+    const struct ask_options options = {.nameservers = dns_server_address(names)};
+    if (ask_served(&rows, &options)) {
         expect(0, OUTCOME_OK, "");
         expect(1, OUTCOME_OK, "");
         expect(2, OUTCOME_OK, "");
@@ -303,13 +308,7 @@ TEST(servers_are_found_by_name)
         expect(9, OUTCOME_CONNECT_REFUSED, "");
         expect(10, OUTCOME_CONNECT_REFUSED, "");
         EXPECT_INT(outcome_class(asked[11].result.outcome), OUTCOME_CLASS_NOT_TRIED);
-        close(wake[1]);
-        pthread_join(thread, NULL);
-    } else {
-        close(wake[1]);
     }
-    close(wake[0]);
-    close_servers();
     dns_server_stop(names);
     config = config_unref(config);
     strbuf_done(&rows);

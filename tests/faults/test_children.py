@@ -147,21 +147,16 @@ def test_a_command_that_ignores_sigterm(script, witness):
     assert not any(is_of(pid, script) for pid in script.noted())
 
 
-@row("a command that stops itself (SIGSTOP)", "down, by its deadline, and ended")
-def test_a_command_that_stops_itself(script, witness):
+@pytest.mark.parametrize("does", [
+    pytest.param("kill -STOP $$", id="stops-itself", marks=row(
+        "a command that stops itself (SIGSTOP)", "down, by its deadline, and ended")),
+    pytest.param("exec >&- 2>&-; exec sleep 1000", id="closes-its-output", marks=row(
+        "a command that closes its output and sleeps", "down, by its deadline")),
+])
+def test_a_command_that_never_ends(script, witness, does):
     svc = witness.watch(script.asks, **TIMES)
     with witness.fault(r"Error\. timeout after .*", outcome="timeout"):
-        script.turn("kill -STOP $$")
-    with witness.recovery():
-        script.turn("echo fine")
-    nothing_left(svc)
-
-
-@row("a command that closes its output and sleeps", "down, by its deadline")
-def test_a_command_that_closes_its_output(script, witness):
-    svc = witness.watch(script.asks, **TIMES)
-    with witness.fault(r"Error\. timeout after .*", outcome="timeout"):
-        script.turn("exec >&- 2>&-; exec sleep 1000")
+        script.turn(does)
     with witness.recovery():
         script.turn("echo fine")
     nothing_left(svc)
