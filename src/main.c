@@ -1,6 +1,6 @@
 /*
- * The command line, and the order in which things start and stop: configuration, board, checker,
- * server; and back. Signals are taken by sigwait here and nowhere else: nothing runs in a handler.
+ * The order in which things start and stop: configuration, board, checker, server; and back. Signals
+ * are taken by sigwait here and nowhere else: nothing runs in a handler.
  */
 #ifdef HAVE_CONFIG_H
 #include <config.h>
@@ -11,6 +11,7 @@
 #include "command/examine.h"
 #include "command/forecast.h"
 #include "command/once.h"
+#include "command/options.h"
 #include "command/query.h"
 #include "daemon/limits.h"
 #include "daemon/notify.h"
@@ -28,73 +29,18 @@
 #include <healthsvc/snapshot.h>
 #include <healthsvc/stats.h>
 #include <healthsvc/strbuf.h>
-#include <healthsvc/units.h>
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-
-#include <ares.h>
-#include <civetweb.h>
 #include <errno.h>
-#include <getopt.h>
-#ifdef HAVE_JANSSON
-#include <jansson.h>
-#endif
-#include <libconfig.h>
-#ifdef HAVE_NGHTTP2
-#include <nghttp2/nghttp2.h>
-#endif
-#include <openssl/crypto.h>
-#include <pcre2.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <uv.h>
 
 #define RECENT_POLLERS_MS (10 * 60 * 1000)
 #define PUBLISH_TRIES 10          /* in a row, for the verdict of -1: a second */
 #define FIRST_ROUND_LIMIT_MS 1000 /* the shortest timeout that load balancers usually have */
-
-enum mode {
-    MODE_SERVE = 0,
-    MODE_TEST,
-    MODE_ONCE,
-    MODE_QUERY,
-};
-
-/* The command line. */
-struct options {
-    enum mode mode;
-    const char *path;   /* of the configuration; NULL: not given */
-    struct query query; /* its format is -1's too */
-    bool timeout_given;
-    char fault[128]; /* the first one; "": none */
-};
-
-#define QUERY_TIMEOUT_MS 3000 /* a dependency's */
-#define QUERY_TIMEOUT_MAX_MS (24 * 3600 * INT64_C(1000))
-
-static const char help[] =
-    "usage: healthsvc -c FILE        run, in the foreground; logs to standard error\n"
-    "       healthsvc -t -c FILE     check FILE, tell what it will need:\n"
-    "                                exit 0, or 2 after every fault\n"
-    "       healthsvc -1 -c FILE     ask every dependency once, print the verdict:\n"
-    "                                exit 0 healthy, 1 not, 2 could not run\n"
-    "       healthsvc -q TARGET      ask a running one, print its answer:\n"
-    "                                exit 0 healthy, 1 not, or no answer; TARGET is\n"
-    "                                http://HOST[:PORT][/PATH] or unix:FILE[:/PATH]\n"
-    "       healthsvc -V             version and features built in\n"
-    "       healthsvc -h             this help\n"
-    "\n"
-    "  With -1, -q: -f FORMAT, text, json or nagios (a plugin's line, exit 0 to 3).\n"
-    "  With -q: -T DURATION, how long it may take at most, 3s unless given.\n"
-    "  SIGHUP reloads FILE; SIGUSR1 logs who has asked lately;\n"
-    "  SIGTERM and SIGINT stop, a second one at once.\n"
-    "  GET /health, /health/NAME, /livez, /readyz, /metrics\n"
-    "  Manuals: healthsvc(8), health.conf(5)\n";
 
 /* ---- what the checker tells (on its thread) ---- */
 
@@ -457,157 +403,6 @@ static int serve(const char *path, struct config *config, const sigset_t *signal
     return EXIT_DONE;
 }
 
-/* One line; none if there is no such scheme. */
-static void print_schemes(const char *heading, bool built)
-{
-    const char *before = heading;
-    for (size_t i = 0; scheme_at(i) != NULL; i++) {
-        if ((scheme_at(i)->ops != NULL) != built)
-            continue;
-        printf("%s %s", before, scheme_at(i)->name);
-        before = "";
-    }
-    (void)fputs(before == heading ? "" : "\n", stdout);
-}
-
-static void print_version(void)
-{
-    printf("healthsvc %s\n", PACKAGE_VERSION);
-    print_schemes("schemes:", true);
-    print_schemes("schemes not in this build:", false);
-    char pcre2[64] = "";
-    (void)pcre2_config(PCRE2_CONFIG_VERSION, pcre2);
-    printf("libraries: CivetWeb %s, libconfig %d.%d, libuv %s, c-ares %s, PCRE2 %s, %s\n",
-           mg_version(), LIBCONFIG_VER_MAJOR, LIBCONFIG_VER_MINOR, uv_version_string(),
-           ares_version(NULL), pcre2, OpenSSL_version(OPENSSL_VERSION));
-#ifdef HAVE_NGHTTP2
-    printf("HTTP/2 of grpc: nghttp2 %s\n", nghttp2_version(0)->version_str);
-#else
-    puts("HTTP/2 of grpc: not in this build");
-#endif
-#ifdef HAVE_JANSSON
-    puts("JSON of dependencies: read, with jansson " JANSSON_VERSION);
-#else
-    puts("JSON of dependencies: not in this build");
-#endif
-}
-
-/* ---- the command line ---- */
-
-static int usage(const struct options *o)
-{
-    int code = ending_tell(o->query.format, EXIT_USAGE, NAGIOS_UNKNOWN, "%s", o->fault);
-    (void)fputs(help, stderr);
-    return code;
-}
-
-static void fault(struct options *o, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void fault(struct options *o, const char *fmt, ...)
-{
-    va_list args;
-    if (o->fault[0] != '\0')
-        return;
-    va_start(args, fmt);
-    (void)vsnprintf(o->fault, sizeof o->fault, fmt, args);
-    va_end(args);
-}
-
-static void take_mode(struct options *o, enum mode mode)
-{
-    if (o->mode != MODE_SERVE)
-        fault(o, "-t, -1 and -q exclude each other and are given once");
-    o->mode = mode;
-}
-
-static void take_format(struct options *o, const char *word)
-{
-    if (!render_format_find(word, strlen(word), &o->query.format))
-        fault(o, "-f wants text, json or nagios");
-    o->query.format_given = true;
-}
-
-/* A number without a unit is of seconds, as in a configuration. */
-static void take_timeout(struct options *o, const char *text)
-{
-    int64_t *ms = &o->query.timeout_ms;
-    int64_t seconds;
-    int r = units_parse_duration_ms(text, ms);
-    if (r != 0 && units_parse_int(text, &seconds) == 0 && seconds <= QUERY_TIMEOUT_MAX_MS / 1000) {
-        *ms = seconds * 1000;
-        r = 0;
-    }
-    if (r != 0 || *ms < 1 || *ms > QUERY_TIMEOUT_MAX_MS)
-        fault(o, "-T wants a duration of 1ms .. 24h, like 500ms or 5s");
-    o->timeout_given = true;
-}
-
-static void check_options(struct options *o, bool rest)
-{
-    bool query = o->mode == MODE_QUERY;
-    if (rest && query)
-        fault(o, "an argument too many: -q takes one TARGET");
-    else if (rest)
-        fault(o, "an argument too many: the configuration is given by -c FILE");
-    if (query && o->path != NULL)
-        fault(o, "-c has no use with -q: a running one has its configuration");
-    if (!query && o->path == NULL)
-        fault(o, "no configuration: -c FILE is missing");
-    if (o->query.format_given && !query && o->mode != MODE_ONCE)
-        fault(o, "-f has a use with -1 and -q only");
-    if (o->timeout_given && !query)
-        fault(o, "-T has a use with -q only");
-}
-
-/* All of it, whatever is wrong: an -f behind a fault decides how it is told. True: go on; false: help
- * or version have been printed. */
-static bool read_options(int argc, char **argv, struct options *o)
-{
-    static const struct option long_options[] = {
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},
-        {NULL, 0, NULL, 0},
-    };
-    opterr = 0;
-    for (int c; (c = getopt_long(argc, argv, ":c:t1q:f:T:Vh", long_options, NULL)) != -1;) {
-        switch (c) {
-        case 'c':
-            o->path = optarg;
-            break;
-        case 't':
-            take_mode(o, MODE_TEST);
-            break;
-        case '1':
-            take_mode(o, MODE_ONCE);
-            break;
-        case 'q':
-            take_mode(o, MODE_QUERY);
-            o->query.target = optarg;
-            break;
-        case 'f':
-            take_format(o, optarg);
-            break;
-        case 'T':
-            take_timeout(o, optarg);
-            break;
-        case 'V':
-            print_version();
-            return false;
-        case 'h':
-            (void)fputs(help, stdout);
-            return false;
-        case ':':
-            fault(o, "-%c needs a value", optopt);
-            break;
-        default:
-            fault(o, "unknown option '%s'",
-                  optopt != 0 ? (char[]){'-', (char)optopt, '\0'} : argv[optind - 1]);
-            break;
-        }
-    }
-    check_options(o, optind < argc);
-    return true;
-}
-
 static int run(const struct options *o)
 {
     bool serves = o->mode == MODE_SERVE;
@@ -662,9 +457,9 @@ static int run(const struct options *o)
 
 int main(int argc, char **argv)
 {
-    struct options o = {.query.timeout_ms = QUERY_TIMEOUT_MS};
+    struct options o;
     limits_fill_standard_descriptors();
-    if (!read_options(argc, argv, &o))
+    if (!options_read(argc, argv, &o))
         return EXIT_DONE;
-    return o.fault[0] != '\0' ? usage(&o) : run(&o);
+    return o.fault[0] != '\0' ? options_usage(&o) : run(&o);
 }
