@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+struct region;
 struct scheme;
 struct strbuf;
 struct tls_profile;
@@ -28,7 +29,7 @@ enum importance {
     IMPORTANCE_INFO,         /* shown only */
 };
 
-/* Settings of every dependency whose scheme speaks TLS. Strings are owned; NULL: not set. */
+/* Settings of every dependency whose scheme speaks TLS. Strings are the region's; NULL: not set. */
 struct tls_conf {
     char *ca_file;     /* PEM; NULL: the system's store */
     char *cert_file;   /* PEM chain of the client certificate; NULL: none */
@@ -39,7 +40,8 @@ struct tls_conf {
     int64_t cert_fail; /* days: bad when fewer are left; 0: never */
 };
 
-/* What to ask, and how to judge the answer. Immutable after config_load(). */
+/* What to ask, and how to judge the answer. Immutable after config_load(). Lies in the owner's
+ * region, with its strings, but for `secret` and what probe_prepare() made. */
 struct target_conf {
     struct config *owner; /* borrowed: reference it to keep this alive */
     char *name;
@@ -105,6 +107,8 @@ enum details {
 
 struct config {
     atomic_uint refs;
+    struct region *region; /* all that the pointers below lead to, but for the token and targets'
+                              secrets, which are wiped */
     char *path;
     char *name;
     struct config_listen *listen;

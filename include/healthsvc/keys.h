@@ -3,7 +3,7 @@
  *
  * A setting is a row. Reading, validation, "did you mean", comparison at a reload and the
  * documentation tables all come from the rows.
- * Owner: the struct filled in owns its strings; keys_free() frees them.
+ * Owner: the strings of the struct filled in lie in the caller's region.
  * Threads: main, while a configuration loads; keys_equal() any.
  * Errors: faults go to the sink with file and line; the call goes on, to report them all.
  */
@@ -17,10 +17,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct region;
 struct strbuf;
 
 enum key_type {
-    KEY_STRING = 0, /* char *, allocated; length in bytes within min..max */
+    KEY_STRING = 0, /* char *, in the region; length in bytes within min..max */
     KEY_DURATION,   /* int64_t, milliseconds within min..max */
     KEY_INT,        /* int64_t within min..max */
     KEY_BOOL,       /* bool */
@@ -75,19 +76,16 @@ struct key_target {
     void *base;
 };
 
-/* Fills in every default of the rows (allocated strings included); `base` must be zeroed. 0 or
- * -ENOMEM, then keys_free() frees what is there. */
-int keys_set_defaults(const struct key_target *target) MUST_CHECK;
+/* Fills in every default of the rows; `base` must be zeroed. 0 or -ENOMEM. */
+int keys_set_defaults(const struct key_target *target, struct region *region) MUST_CHECK;
 /* Reads `group` against the tables together (`count` of them): a member that no table knows is a
  * fault with the nearest known name, one that several know is read by each. Values replace what is
  * there. Wrong values are faults and leave what was there. 0 if there was no fault, -EINVAL or
  * -ENOMEM. */
 int keys_read(const config_setting_t *group, const struct key_target *targets, size_t count,
-              const struct key_sink *sink) MUST_CHECK;
+              struct region *region, const struct key_sink *sink) MUST_CHECK;
 /* True if the member of that row holds the same in both structs. */
 bool keys_equal(const struct key_row *row, const void *a, const void *b);
-/* Frees the strings that rows own in `base` and sets them NULL. */
-void keys_free(const struct key_row *rows, void *base);
 /* One documentation line a row: name, type and range, default, sentence, tab-separated. */
 void keys_describe(const struct key_row *rows, struct strbuf *out);
 

@@ -16,6 +16,7 @@
 #include <healthsvc/http_reply.h>
 #include <healthsvc/outcome.h>
 #include <healthsvc/probe.h>
+#include <healthsvc/region.h>
 #include <healthsvc/strbuf.h>
 #include <healthsvc/url.h>
 #include "command/ending.h"
@@ -35,6 +36,7 @@
 
 struct asking {
     const struct query *query;
+    struct region *region;   /* of the strings in it: */
     struct target_conf conf; /* what is asked */
     struct http_reply reply;
     struct dlg_result end; /* why there is no answer */
@@ -49,7 +51,7 @@ static int refuse(struct strbuf *why, const char *sentence)
 }
 
 /* Every form of a target as a URL. */
-static char *make_url(const char *target)
+static char *make_url(struct region *region, const char *target)
 {
     struct strbuf url;
     strbuf_init(&url, strlen(target) + 16);
@@ -57,7 +59,7 @@ static char *make_url(const char *target)
         strbuf_addf(&url, "http+unix://%s", target + 5);
     else
         strbuf_addf(&url, "%s%s", strstr(target, "://") == NULL ? "http://" : "", target);
-    char *text = strbuf_take(&url);
+    char *text = strbuf_error(&url) == 0 ? region_copy_text(region, url.data) : NULL;
     strbuf_done(&url);
     return text;
 }
@@ -72,8 +74,7 @@ static int complete_path(struct asking *a)
     if (a->query->format_given)
         strbuf_addf(&path, "%cformat=%s", strchr(path.data, '?') != NULL ? '&' : '?',
                     render_format_word(a->query->format));
-    free(a->conf.path);
-    a->conf.path = strbuf_take(&path);
+    a->conf.path = strbuf_error(&path) == 0 ? region_copy_text(a->region, path.data) : NULL;
     strbuf_done(&path);
     return a->conf.path != NULL ? 0 : -ENOMEM;
 }
@@ -85,10 +86,13 @@ static int read_target(struct asking *a, struct strbuf *why)
         return refuse(why, "unix:PATH wants a path that begins with '/'");
     if (strlen(target) > TARGET_BYTES)
         return refuse(why, "the URL is longer than 2048 bytes");
-    a->conf.url = make_url(target);
+    a->region = region_new();
+    if (a->region == NULL)
+        return -ENOMEM;
+    a->conf.url = make_url(a->region, target);
     if (a->conf.url == NULL)
         return -ENOMEM;
-    int err = url_read(&a->conf, why);
+    int err = url_read(&a->conf, a->region, why);
     if (err == -EINVAL && strchr(target, '@') != NULL) {
         strbuf_clear(why);
         return refuse(why, "a user and a password are not sent");
@@ -198,9 +202,6 @@ int query_run(const struct query *query)
                                       err == -EINVAL ? why.data : strerror(-err));
     http_reply_done(&a.reply);
     strbuf_done(&why);
-    free(a.conf.url);
-    free(a.conf.host);
-    free(a.conf.unix_path);
-    free(a.conf.path);
+    region_free(a.region);
     return code;
 }

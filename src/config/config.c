@@ -14,6 +14,7 @@
 
 #include <healthsvc/keys.h>
 #include <healthsvc/probe.h>
+#include <healthsvc/region.h>
 #include <healthsvc/room.h>
 #include <healthsvc/strbuf.h>
 
@@ -37,8 +38,9 @@ static void read_dependencies(struct loader *l, const config_setting_t *list)
         faults_add(&l->faults, list, "'dependencies' must be a list of groups: ( { ... }, ... )");
         return;
     }
-    config->targets = calloc((size_t)count + 1, sizeof config->targets[0]);
-    config->by_name = calloc((size_t)count + 1, sizeof config->by_name[0]);
+    size_t bytes = ((size_t)count + 1) * sizeof(struct target_conf *);
+    config->targets = region_alloc(config->region, bytes);
+    config->by_name = region_alloc(config->region, bytes);
     if (config->targets == NULL || config->by_name == NULL) {
         l->no_memory = true;
         return;
@@ -122,6 +124,17 @@ static int tell_faults(struct loader *l, config_fault_fn fault, void *arg)
     return l->faults.count > 0 ? -EINVAL : 0;
 }
 
+void loader_resolve(struct loader *l, char **file)
+{
+    if (*file == NULL)
+        return;
+    char *resolved = source_resolve(&l->source, *file);
+    *file = resolved != NULL ? region_copy_text(l->config->region, resolved) : NULL;
+    if (*file == NULL)
+        l->no_memory = true;
+    free(resolved);
+}
+
 int config_load(const char *path, config_fault_fn fault, void *arg, struct config **ret_config)
 {
     struct loader l = {.config = calloc(1, sizeof *l.config)};
@@ -130,7 +143,10 @@ int config_load(const char *path, config_fault_fn fault, void *arg, struct confi
     if (l.config == NULL)
         return -ENOMEM;
     atomic_init(&l.config->refs, 1);
-    l.config->path = strdup(path);
+    l.config->region = region_new();
+    if (l.config->region == NULL)
+        goto fail;
+    l.config->path = region_copy_text(l.config->region, path);
     if (l.config->path == NULL)
         goto fail;
     err = source_read(&l.source, path, &l.faults);
@@ -165,20 +181,12 @@ struct config *config_unref(struct config *config)
     if (config == NULL || atomic_fetch_sub_explicit(&config->refs, 1, memory_order_acq_rel) > 1)
         return NULL;
     for (size_t i = 0; i < config->target_count; i++)
-        dependency_free(config->targets[i]);
-    free(config->targets);
-    free(config->by_name);
-    for (size_t i = 0; i < config->listen_count; i++)
-        free(config->listen[i].text);
-    free(config->listen);
+        dependency_done(config->targets[i]);
     for (size_t i = 0; config->files != NULL && config->files[i] != NULL; i++)
         free(config->files[i]);
     free(config->files);
-    keys_free(rows_top, config);
-    free(config->nameservers);
-    free(config->details_for);
     config->details_token = secret_free(config->details_token);
-    free(config->path);
+    region_free(config->region);
     free(config);
     return NULL;
 }

@@ -12,6 +12,7 @@
 #include <healthsvc/config.h>
 #include <healthsvc/keys.h>
 #include <healthsvc/probe.h>
+#include <healthsvc/region.h>
 #include <healthsvc/strbuf.h>
 #include <healthsvc/url.h>
 
@@ -24,7 +25,7 @@
 struct tables {
     struct key_target list[TABLES_MAX];
     size_t count;
-    size_t owned_from; /* the bases from here on are scratch */
+    size_t schemes_from; /* of the schemes' own; their bases are scratch */
 };
 
 /* One group while it is being read: a sink's argument. */
@@ -86,29 +87,20 @@ static void add_all_tables(struct loader *l, struct tables *t, struct target_con
     add_table(t, rows_secret, conf);
     add_table(t, rows_tls, conf);
     add_table(t, rows_reuse, conf);
-    t->owned_from = t->count;
+    t->schemes_from = t->count;
     for (size_t i = 0; scheme_at(i) != NULL; i++) {
         const struct scheme *scheme = scheme_at(i);
         bool known = scheme->keys == NULL;
-        for (size_t k = t->owned_from; k < t->count && !known; k++)
+        for (size_t k = t->schemes_from; k < t->count && !known; k++)
             known = t->list[k].rows == scheme->keys;
         if (known)
             continue;
-        void *scratch = calloc(1, scheme->conf_size);
+        void *scratch = region_alloc(l->config->region, scheme->conf_size);
         if (scratch == NULL || t->count == TABLES_MAX) {
-            free(scratch);
             l->no_memory = true;
             return;
         }
         add_table(t, scheme->keys, scratch);
-    }
-}
-
-static void tables_done(struct tables *t)
-{
-    for (size_t i = t->owned_from; i < t->count; i++) {
-        keys_free(t->list[i].rows, t->list[i].base);
-        free(t->list[i].base);
     }
 }
 
@@ -153,7 +145,7 @@ static bool tell_unknown_default(void *arg, const config_setting_t *setting)
 static void read_keys(struct loader *l, const config_setting_t *group,
                       const struct key_target *tables, size_t count, const struct key_sink *sink)
 {
-    if (keys_read(group, tables, count, sink) == -ENOMEM)
+    if (keys_read(group, tables, count, l->config->region, sink) == -ENOMEM)
         l->no_memory = true;
 }
 
@@ -203,9 +195,6 @@ void defaults_read(struct loader *l, const config_setting_t *group)
     add_all_tables(l, &t, &scratch);
     read_keys(l, group, t.list, t.count, &sink);
     (void)check_passwords_written(l, group);
-    for (size_t i = 0; i < t.owned_from; i++)
-        keys_free(t.list[i].rows, t.list[i].base);
-    tables_done(&t);
 }
 
 /* A fault at the setting that the sentence quotes first, if it is written anywhere. */
@@ -258,7 +247,7 @@ static void read_url(struct loader *l, const config_setting_t *group, struct tar
     if (conf->url == NULL)
         return;
     strbuf_init(&why, WHY_MAX_BYTES);
-    conclude(l, group, url, url_read(conf, &why), &why);
+    conclude(l, group, url, url_read(conf, l->config->region, &why), &why);
 }
 
 static void check_name(struct loader *l, const config_setting_t *group, struct target_conf *conf)
@@ -303,28 +292,13 @@ static void check_server_name(struct loader *l, const config_setting_t *group,
         tell_quoted(l, group, "'server_name' is neither a host name nor an address");
 }
 
-static void resolve_file(struct loader *l, char **file)
-{
-    if (*file == NULL)
-        return;
-    char *resolved = source_resolve(&l->source, *file);
-    if (resolved == NULL) {
-        l->no_memory = true;
-        return;
-    }
-    free(*file);
-    *file = resolved;
-}
-
 /* What the dependency writes itself takes the place of what the defaults do. */
 static void drop_default_passwords(const config_setting_t *group, struct target_conf *conf)
 {
     for (const struct key_row *row = rows_secret; row->name != NULL; row++) {
         if (!is_password(row) || config_setting_get_member(group, row->name) != NULL)
             continue;
-        char **name = (char **)((char *)conf + row->offset);
-        free(*name);
-        *name = NULL;
+        *(char **)((char *)conf + row->offset) = NULL;
     }
 }
 
@@ -361,21 +335,20 @@ static void read_settings(struct loader *l, const config_setting_t *group, struc
         add_all_tables(l, &t, conf);
     } else {
         t.count += dependency_tables(conf, &t.list[t.count]);
-        t.owned_from = t.count;
+        t.schemes_from = t.count;
     }
     for (size_t i = 1; i < t.count; i++) {
-        if (keys_set_defaults(&t.list[i]) != 0)
+        if (keys_set_defaults(&t.list[i], l->config->region) != 0)
             l->no_memory = true;
     }
     if (l->defaults != NULL)
         read_keys(l, l->defaults, &t.list[1], t.count - 1, &quiet);
     read_keys(l, group, t.list, t.count, &sink);
-    tables_done(&t);
 }
 
 void dependency_read(struct loader *l, const config_setting_t *group)
 {
-    struct target_conf *conf = calloc(1, sizeof *conf);
+    struct target_conf *conf = region_alloc(l->config->region, sizeof *conf);
     struct key_target identity = {.rows = rows_identity, .base = conf};
     size_t faults_before = l->faults.count;
     unsigned line;
@@ -393,7 +366,7 @@ void dependency_read(struct loader *l, const config_setting_t *group)
     read_keys(l, group, &identity, 1, &quiet); /* the URL's scheme decides about the rest */
     read_url(l, group, conf);
     if (conf->scheme != NULL && conf->scheme->ops != NULL && conf->scheme->conf_size > 0) {
-        conf->scheme_conf = calloc(1, conf->scheme->conf_size);
+        conf->scheme_conf = region_alloc(l->config->region, conf->scheme->conf_size);
         if (conf->scheme_conf == NULL) {
             l->no_memory = true;
             return;
@@ -405,31 +378,17 @@ void dependency_read(struct loader *l, const config_setting_t *group)
     check_server_name(l, group, conf);
     times_settle(conf);
     times_check(l, group, conf);
-    resolve_file(l, &conf->password_file);
-    resolve_file(l, &conf->tls.ca_file);
-    resolve_file(l, &conf->tls.cert_file);
-    resolve_file(l, &conf->tls.key_file);
+    loader_resolve(l, &conf->password_file);
+    loader_resolve(l, &conf->tls.ca_file);
+    loader_resolve(l, &conf->tls.cert_file);
+    loader_resolve(l, &conf->tls.key_file);
     read_secret(l, group, conf);
     if (l->faults.count == faults_before && !l->faults.no_memory && !l->no_memory)
         prepare(l, group, conf);
 }
 
-struct target_conf *dependency_free(struct target_conf *conf)
+void dependency_done(struct target_conf *conf)
 {
-    if (conf == NULL)
-        return NULL;
     probe_release(conf);
-    if (conf->scheme_conf != NULL && conf->scheme->keys != NULL)
-        keys_free(conf->scheme->keys, conf->scheme_conf);
-    free(conf->scheme_conf);
-    keys_free(rows_identity, conf);
-    keys_free(rows_common, conf);
-    keys_free(rows_secret, conf);
-    keys_free(rows_tls, conf);
     conf->secret = secret_free(conf->secret);
-    free(conf->host);
-    free(conf->unix_path);
-    free(conf->path);
-    free(conf);
-    return NULL;
 }

@@ -1,5 +1,5 @@
 /*
- * keys.c: one place knows how a type is set, compared, freed and documented, so that a new setting
+ * keys.c: one place knows how a type is set, compared and documented, so that a new setting
  * is a row and nothing else. Reading is keys_read.c.
  */
 #include <healthsvc/keys.h>
@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <healthsvc/region.h>
 #include <healthsvc/strbuf.h>
 #include <healthsvc/units.h>
 
@@ -102,7 +103,7 @@ static int64_t default_duration_ms(const char *text)
     return value;
 }
 
-static int set_default(const struct key_row *row, void *base)
+static int set_default(const struct key_row *row, void *base, struct region *region)
 {
     void *member = keys_member(row, base);
     const char *text = row->default_text;
@@ -120,7 +121,7 @@ static int set_default(const struct key_row *row, void *base)
     switch (row->type) {
     case KEY_STRING:
     case KEY_TEXT_LIST:
-        *(char **)member = strdup(text);
+        *(char **)member = region_copy_text(region, text);
         return *(char **)member != NULL ? 0 : -ENOMEM;
     case KEY_DURATION:
         *(int64_t *)member = default_duration_ms(text);
@@ -144,10 +145,10 @@ static int set_default(const struct key_row *row, void *base)
     return 0;
 }
 
-int keys_set_defaults(const struct key_target *target)
+int keys_set_defaults(const struct key_target *target, struct region *region)
 {
     for (const struct key_row *row = target->rows; row->name != NULL; row++) {
-        int err = set_default(row, target->base);
+        int err = set_default(row, target->base, region);
         if (err != 0)
             return err;
     }
@@ -179,17 +180,6 @@ bool keys_equal(const struct key_row *row, const void *a, const void *b)
         return true;
     }
     return true;
-}
-
-void keys_free(const struct key_row *rows, void *base)
-{
-    for (const struct key_row *row = rows; row->name != NULL; row++) {
-        if (row->type == KEY_STRING || row->type == KEY_TEXT_LIST) {
-            char **member = keys_member(row, base);
-            free(*member);
-            *member = NULL;
-        }
-    }
 }
 
 void keys_describe(const struct key_row *rows, struct strbuf *out)

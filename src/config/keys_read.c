@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <healthsvc/region.h>
 #include <healthsvc/strbuf.h>
 #include <healthsvc/units.h>
 
@@ -21,6 +22,7 @@
 /* One call of keys_read(). */
 struct reader {
     const struct key_sink *sink;
+    struct region *region;
     struct strbuf sentence; /* of the fault being made */
     bool faulty;
     bool no_memory;
@@ -150,17 +152,15 @@ static bool check_text(struct reader *r, const struct key_row *row, const config
     return false;
 }
 
-/* Takes `text`. */
-static void replace_string(struct reader *r, const struct key_row *row, void *base, char *text)
+static void replace_string(struct reader *r, const struct key_row *row, void *base,
+                           const char *text)
 {
-    char **member = keys_member(row, base);
+    char *copy = region_copy_text(r->region, text);
 
-    if (text == NULL) {
+    if (copy == NULL)
         r->no_memory = true;
-        return;
-    }
-    free(*member);
-    *member = text;
+    else
+        *(char **)keys_member(row, base) = copy;
 }
 
 static void read_duration(struct reader *r, const struct key_row *row,
@@ -243,12 +243,14 @@ static void read_text_list(struct reader *r, const struct key_row *row,
             strbuf_adds(&joined, text);
         }
     }
-    if (strbuf_error(&joined) == -E2BIG) {
+    if (strbuf_error(&joined) == -ENOMEM) {
+        r->no_memory = true;
+    } else if (strbuf_error(&joined) == -E2BIG) {
         begin_fault(r, row);
         strbuf_addf(&r->sentence, "is longer than %d bytes in all", TEXT_LIST_MAX_BYTES);
         end_fault(r, setting);
     } else if (whole) {
-        replace_string(r, row, base, strbuf_take(&joined));
+        replace_string(r, row, base, joined.data);
     }
     strbuf_done(&joined);
 }
@@ -291,7 +293,7 @@ static void read_value(struct reader *r, const struct key_row *row, const config
         if (text == NULL)
             fault_type(r, row, setting);
         else if (check_text(r, row, setting, text))
-            replace_string(r, row, base, strdup(text));
+            replace_string(r, row, base, text);
         break;
     case KEY_DURATION:
         read_duration(r, row, setting, member);
@@ -363,9 +365,9 @@ static void read_member(struct reader *r, const config_setting_t *setting,
 }
 
 int keys_read(const config_setting_t *group, const struct key_target *targets, size_t count,
-              const struct key_sink *sink)
+              struct region *region, const struct key_sink *sink)
 {
-    struct reader r = {.sink = sink};
+    struct reader r = {.sink = sink, .region = region};
     int members = config_setting_length(group);
 
     strbuf_init(&r.sentence, SENTENCE_MAX_BYTES);

@@ -11,6 +11,7 @@
 
 #include <healthsvc/config.h>
 #include <healthsvc/keys.h>
+#include <healthsvc/region.h>
 #include <healthsvc/strbuf.h>
 #include <healthsvc/units.h>
 
@@ -233,7 +234,6 @@ static void settle(struct loader *l, const config_setting_t *at, struct listen_t
     const config_setting_t *address_at = member(at, "address");
 
     *entry = (struct config_listen){.text = texts->address};
-    texts->address = NULL;
     const char *wrong = read_address(entry);
     if (wrong == NULL && is_listed(config, entry))
         wrong = "this address is listed twice";
@@ -247,14 +247,13 @@ static void settle(struct loader *l, const config_setting_t *at, struct listen_t
         return;
     }
     top_tell_address(l, address_at != NULL ? address_at : at, entry->text, wrong);
-    free(entry->text);
     *entry = (struct config_listen){0};
 }
 
 /* A string; NULL is the default. */
 static void read_string(struct loader *l, const config_setting_t *at, const char *text)
 {
-    struct listen_texts texts = {.address = strdup(text)};
+    struct listen_texts texts = {.address = region_copy_text(l->config->region, text)};
 
     if (texts.address == NULL)
         l->no_memory = true;
@@ -262,7 +261,6 @@ static void read_string(struct loader *l, const config_setting_t *at, const char
         faults_add(&l->faults, at, "'listen' is empty");
     else
         settle(l, at, &texts);
-    free(texts.address);
 }
 
 static void read_group_form(struct loader *l, const config_setting_t *at)
@@ -272,11 +270,10 @@ static void read_group_form(struct loader *l, const config_setting_t *at)
     const struct key_target table = {.rows = rows_listen, .base = &texts};
     const struct key_sink sink = {.fault = tell, .arg = &r};
 
-    if (keys_read(at, &table, 1, &sink) == -ENOMEM)
+    if (keys_read(at, &table, 1, l->config->region, &sink) == -ENOMEM)
         l->no_memory = true;
     else if (texts.address != NULL)
         settle(l, at, &texts);
-    keys_free(rows_listen, &texts);
 }
 
 static void read_element(struct loader *l, const config_setting_t *at)
@@ -298,7 +295,8 @@ void listen_read(struct loader *l, const config_setting_t *at)
     bool list = type == CONFIG_TYPE_LIST || type == CONFIG_TYPE_ARRAY;
     int count = list ? config_setting_length(at) : 1;
 
-    l->config->listen = calloc((size_t)count + 1, sizeof l->config->listen[0]);
+    l->config->listen =
+        region_alloc(l->config->region, ((size_t)count + 1) * sizeof l->config->listen[0]);
     if (l->config->listen == NULL)
         l->no_memory = true;
     else if (at == NULL)

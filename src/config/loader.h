@@ -30,6 +30,8 @@ struct loader {
     bool no_memory;
 };
 
+/* config.c: in the place of a file's name (NULL: none is set) the one that it is opened by. */
+void loader_resolve(struct loader *l, char **file);
 /* top.c: all but the dependencies. */
 void top_read(struct loader *l, const config_setting_t *root);
 /* The i-th of the texts that `setting` (a string or a list; NULL: not written) was read into. */
@@ -43,7 +45,8 @@ void listen_read(struct loader *l, const config_setting_t *at);
 void defaults_read(struct loader *l, const config_setting_t *group);
 /* Adds one to l->config->targets, which has room for it. */
 void dependency_read(struct loader *l, const config_setting_t *group);
-struct target_conf *dependency_free(struct target_conf *conf);
+/* Gives back what does not lie in the configuration's region. */
+void dependency_done(struct target_conf *conf);
 /* The tables of settings that have a use with conf->scheme, beside rows_identity; how many. */
 #define DEPENDENCY_TABLES_MAX 4
 size_t dependency_tables(struct target_conf *conf, struct key_target *ret_tables);

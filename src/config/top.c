@@ -10,6 +10,7 @@
 
 #include <healthsvc/config.h>
 #include <healthsvc/keys.h>
+#include <healthsvc/region.h>
 #include <healthsvc/strbuf.h>
 #include <healthsvc/units.h>
 
@@ -67,7 +68,7 @@ static void settle_name(struct loader *l, const config_setting_t *root)
     if (config->name == NULL) {
         char host[HOST_NAME_MAX + 1] = "";
         (void)gethostname(host, sizeof host - 1);
-        config->name = strdup(host[0] != '\0' ? host : "localhost");
+        config->name = region_copy_text(config->region, host[0] != '\0' ? host : "localhost");
         if (config->name == NULL)
             l->no_memory = true;
         return;
@@ -133,9 +134,11 @@ static void read_nameservers(struct loader *l, const config_setting_t *at, char 
         const char *text = strsep(&rest, "\n");
         add_nameserver(l, top_element(at, i), text, &joined);
     }
-    l->config->nameservers = strbuf_take(&joined);
+    if (strbuf_error(&joined) == 0)
+        l->config->nameservers = region_copy_text(l->config->region, joined.data);
     if (l->config->nameservers == NULL)
         l->no_memory = true;
+    strbuf_done(&joined);
 }
 
 static void add_network(struct loader *l, const config_setting_t *at, const char *text)
@@ -160,7 +163,8 @@ static void read_details_for(struct loader *l, const config_setting_t *at, char 
         return;
     for (const char *p = texts; *p != '\0'; p++)
         count += *p == '\n';
-    l->config->details_for = calloc(count, sizeof l->config->details_for[0]);
+    l->config->details_for =
+        region_alloc(l->config->region, count * sizeof l->config->details_for[0]);
     if (l->config->details_for == NULL) {
         l->no_memory = true;
         return;
@@ -178,15 +182,12 @@ static void read_details_token(struct loader *l, const config_setting_t *at)
 
     if (config->details_token_file == NULL)
         return;
-    char *path = source_resolve(&l->source, config->details_token_file);
-    if (path == NULL) {
-        l->no_memory = true;
+    loader_resolve(l, &config->details_token_file);
+    if (config->details_token_file == NULL)
         return;
-    }
-    free(config->details_token_file);
-    config->details_token_file = path;
     strbuf_init(&why, WHY_MAX_BYTES);
-    int err = secret_read_file("details_token_file", path, &why, &config->details_token);
+    int err = secret_read_file("details_token_file", config->details_token_file, &why,
+                               &config->details_token);
     if (err == -ENOMEM || strbuf_error(&why) == -ENOMEM)
         l->no_memory = true;
     else if (err != 0)
@@ -203,8 +204,10 @@ void top_read(struct loader *l, const config_setting_t *root)
     };
     const struct key_sink sink = {.fault = tell, .arg = l};
 
-    if (keys_set_defaults(&tables[0]) != 0 || keys_set_defaults(&tables[1]) != 0 ||
-        keys_read(root, tables, 2, &sink) == -ENOMEM) {
+    struct region *region = l->config->region;
+
+    if (keys_set_defaults(&tables[0], region) != 0 || keys_set_defaults(&tables[1], region) != 0 ||
+        keys_read(root, tables, 2, region, &sink) == -ENOMEM) {
         l->no_memory = true;
     } else {
         settle_name(l, root);
@@ -213,5 +216,4 @@ void top_read(struct loader *l, const config_setting_t *root)
         read_details_for(l, config_setting_get_member(root, "details_for"), texts.details_for);
         read_details_token(l, config_setting_get_member(root, "details_token_file"));
     }
-    keys_free(rows_addresses, &texts);
 }

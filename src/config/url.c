@@ -13,6 +13,7 @@
 
 #include <healthsvc/config.h>
 #include <healthsvc/probe.h>
+#include <healthsvc/region.h>
 #include <healthsvc/strbuf.h>
 #include <healthsvc/units.h>
 
@@ -103,7 +104,7 @@ bool url_is_host(const char *text)
 
 /* [p, end) is "host[:port]" or "[v6][:port]". */
 static int read_authority(const char *p, const char *end, struct target_conf *conf,
-                          struct strbuf *why)
+                          struct region *region, struct strbuf *why)
 {
     bool v6 = *p == '[';
     const char *host_end;
@@ -118,7 +119,7 @@ static int read_authority(const char *p, const char *end, struct target_conf *co
         host_end = end;
     if (host_end == p)
         return refuse(why, "'url' names no host");
-    conf->host = strndup(p, (size_t)(host_end - p));
+    conf->host = region_copy(region, p, (size_t)(host_end - p));
     if (conf->host == NULL)
         return -ENOMEM;
     if (v6 && inet_pton(AF_INET6, conf->host, &address) != 1)
@@ -149,27 +150,27 @@ static int read_authority(const char *p, const char *end, struct target_conf *co
     return 0;
 }
 
-static int read_path(const char *p, struct target_conf *conf, struct strbuf *why)
+static int read_path(const char *p, struct target_conf *conf, struct region *region,
+                     struct strbuf *why)
 {
-    struct strbuf path;
-
     if (!(conf->scheme->flags & SCHEME_PATH)) {
         if (*p == '\0' || strcmp(p, "/") == 0)
             return 0;
         strbuf_addf(why, "'url': a path has no use with scheme %s", conf->scheme->name);
         return -EINVAL;
     }
-    strbuf_init(&path, strlen(p) + 1);
-    if (*p != '/')
-        strbuf_addc(&path, '/');
-    strbuf_adds(&path, p);
-    strbuf_fit(&path);
-    conf->path = strbuf_take(&path);
-    return conf->path != NULL ? 0 : -ENOMEM;
+    size_t len = strlen(p), slash = *p != '/';
+    conf->path = region_alloc(region, slash + len + 1);
+    if (conf->path == NULL)
+        return -ENOMEM;
+    conf->path[0] = '/';
+    memcpy(conf->path + slash, p, len);
+    return 0;
 }
 
 /* p is "/path/of/socket[:/path]": a colon ends the socket's path, so that cannot hold one. */
-static int read_unix(const char *p, struct target_conf *conf, struct strbuf *why)
+static int read_unix(const char *p, struct target_conf *conf, struct region *region,
+                     struct strbuf *why)
 {
     size_t len = strcspn(p, ":");
 
@@ -185,15 +186,15 @@ static int read_unix(const char *p, struct target_conf *conf, struct strbuf *why
                     UNIX_PATH_MAX_BYTES);
         return -EINVAL;
     }
-    conf->unix_path = strndup(p, len);
-    conf->host = strdup("localhost");
+    conf->unix_path = region_copy(region, p, len);
+    conf->host = region_copy_text(region, "localhost");
     conf->port = conf->scheme->port;
     if (conf->unix_path == NULL || conf->host == NULL)
         return -ENOMEM;
-    return read_path(p[len] == ':' ? p + len + 1 : p + len, conf, why);
+    return read_path(p[len] == ':' ? p + len + 1 : p + len, conf, region, why);
 }
 
-int url_read(struct target_conf *conf, struct strbuf *why)
+int url_read(struct target_conf *conf, struct region *region, struct strbuf *why)
 {
     const char *url = conf->url;
     size_t len = strspn(url, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.");
@@ -221,14 +222,14 @@ int url_read(struct target_conf *conf, struct strbuf *why)
     if (strchr(url, '#') != NULL)
         return refuse(why, "'url' must not have a fragment (#)");
     if (is_unix)
-        return read_unix(authority, conf, why);
+        return read_unix(authority, conf, region, why);
     if (conf->scheme->flags & SCHEME_FILE) {
         if (end != authority || *end != '/')
             return refuse(why, "'url': the path of a file follows three slashes: file:///path");
-        return read_path(end, conf, why);
+        return read_path(end, conf, region, why);
     }
-    err = read_authority(authority, end, conf, why);
-    return err != 0 ? err : read_path(end, conf, why);
+    err = read_authority(authority, end, conf, region, why);
+    return err != 0 ? err : read_path(end, conf, region, why);
 }
 
 void url_add_host(struct strbuf *out, const struct target_conf *conf)

@@ -10,13 +10,13 @@
 
 #include <healthsvc/config.h>
 #include <healthsvc/keys.h>
+#include <healthsvc/region.h>
 #include <healthsvc/strbuf.h>
 #include <healthsvc/units.h>
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/random.h>
@@ -146,19 +146,18 @@ static int check_expected(const struct dns_conf *dns, struct strbuf *out, struct
     return -EINVAL;
 }
 
-static int set_expected(struct dns_conf *dns, struct strbuf *why)
+static int set_expected(struct dns_conf *dns, struct region *region, struct strbuf *why)
 {
     struct strbuf text;
     if (dns->expect == NULL)
         return 0;
     strbuf_init(&text, 2 * strlen(dns->expect) + 1);
     int r = check_expected(dns, &text, why);
-    char *expect = r == 0 ? strbuf_take(&text) : NULL;
-    if (r == 0 && expect == NULL)
-        r = -ENOMEM;
+    if (r == 0)
+        r = strbuf_error(&text);
     if (r == 0) {
-        free(dns->expect);
-        dns->expect = expect;
+        dns->expect = region_copy_text(region, text.data);
+        r = dns->expect != NULL ? 0 : -ENOMEM;
     }
     strbuf_done(&text);
     return r;
@@ -192,7 +191,7 @@ static int dns_prepare(struct target_conf *conf, struct strbuf *why)
         strbuf_adds(why, "'url' must name what to ask for: dns://SERVER/NAME?type=TYPE");
         return -EINVAL;
     }
-    return set_expected(dns, why);
+    return set_expected(dns, conf->owner->region, why);
 }
 
 /* ---- judging ---- */

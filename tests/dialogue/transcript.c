@@ -2,8 +2,10 @@
  * a transcript also shows that a setting does what it says. */
 #include "transcript.h"
 
+#include <healthsvc/config.h>
 #include <healthsvc/keys.h>
 #include <healthsvc/probe.h>
+#include <healthsvc/region.h>
 
 #include <errno.h>
 #include <libconfig.h>
@@ -20,17 +22,17 @@ static void take_fault(void *arg, const config_setting_t *setting, const char *s
 }
 
 static int read_settings(const struct scheme *scheme, const char *text, void *base,
-                         struct strbuf *why)
+                         struct region *region, struct strbuf *why)
 {
     const struct key_target target = {.rows = scheme->keys, .base = base};
     const struct key_sink sink = {.fault = take_fault, .arg = why};
-    int r = keys_set_defaults(&target);
+    int r = keys_set_defaults(&target, region);
     if (r != 0 || text == NULL)
         return r;
     config_t file;
     config_init(&file);
     if (config_read_string(&file, text) == CONFIG_TRUE) {
-        r = keys_read(config_root_setting(&file), &target, 1, &sink);
+        r = keys_read(config_root_setting(&file), &target, 1, region, &sink);
     } else {
         strbuf_addf(why, "line %d: %s", config_error_line(&file), config_error_text(&file));
         r = -EINVAL;
@@ -39,30 +41,37 @@ static int read_settings(const struct scheme *scheme, const char *text, void *ba
     return r;
 }
 
-static char *copy_text(const char *text)
+static char *copy_text(struct region *region, const char *text)
 {
-    return text != NULL ? strdup(text) : NULL;
+    return text != NULL ? region_copy_text(region, text) : NULL;
 }
 
 int transcript_prepare(const struct scheme *scheme, const struct transcript *t,
                        struct target_conf *ret_conf, struct strbuf *why)
 {
+    struct config *owner = calloc(1, sizeof *owner);
+    struct region *region = region_new();
+    if (owner == NULL || region == NULL)
+        abort();
+    owner->region = region;
     *ret_conf = (struct target_conf){
-        .name = copy_text("transcript"),
-        .host = copy_text(t->host != NULL ? t->host : "trips"),
+        .owner = owner,
+        .name = copy_text(region, "transcript"),
+        .host = copy_text(region, t->host != NULL ? t->host : "trips"),
         .port = t->port != 0 ? t->port : scheme->port,
-        .path = copy_text(t->path != NULL ? t->path : "/health"),
-        .user = copy_text(t->user),
-        .secret = copy_text(t->secret),
-        .tls.ca_file = copy_text(t->ca_file),
+        .path = copy_text(region, t->path != NULL ? t->path : "/health"),
+        .user = copy_text(region, t->user),
+        .secret = copy_text(region, t->secret),
+        .tls.ca_file = copy_text(region, t->ca_file),
         .reuse = t->reuse,
         .scheme = scheme,
-        .scheme_conf = calloc(1, scheme->conf_size + 1),
+        .scheme_conf = region_alloc(region, scheme->conf_size + 1),
     };
     if (ret_conf->scheme_conf == NULL)
         return -ENOMEM;
-    int r =
-        scheme->keys != NULL ? read_settings(scheme, t->settings, ret_conf->scheme_conf, why) : 0;
+    int r = scheme->keys != NULL
+                ? read_settings(scheme, t->settings, ret_conf->scheme_conf, region, why)
+                : 0;
     if (r == 0 && scheme->prepare != NULL)
         r = scheme->prepare(ret_conf, why);
     return r;
@@ -72,15 +81,8 @@ void transcript_release(struct target_conf *conf)
 {
     if (conf->scheme->release != NULL)
         conf->scheme->release(conf);
-    if (conf->scheme->keys != NULL)
-        keys_free(conf->scheme->keys, conf->scheme_conf);
-    free(conf->scheme_conf);
-    free(conf->name);
-    free(conf->host);
-    free(conf->path);
-    free(conf->user);
-    free(conf->secret);
-    free(conf->tls.ca_file);
+    region_free(conf->owner->region);
+    free(conf->owner);
 }
 
 /* ---- one playing ---- */
