@@ -10,6 +10,7 @@
 #include <healthsvc/snapshot.h>
 
 #include <healthsvc/config.h>
+#include <healthsvc/region.h>
 #include <healthsvc/strbuf.h>
 #include "report/body.h"
 #include "report/formats.h"
@@ -23,6 +24,7 @@
 
 struct snapshot {
     atomic_uint refs;
+    struct region *region;       /* this lies in it */
     enum verdict verdict;        /* without regard to staleness */
     int64_t fresh_until_mono_ms; /* the last moment at which no row is stale */
     struct config *config;
@@ -83,10 +85,17 @@ int snapshot_new(struct config *config, const struct target_view *const *views, 
     size_t arena_bytes = 0;
     for (size_t i = 0; i < count; i++)
         arena_bytes += text_bytes(views[i]->reason) + text_bytes(views[i]->own_text);
-    struct snapshot *s = malloc(sizeof *s + count * sizeof s->rows[0] + arena_bytes);
-    if (s == NULL)
+    /* Large, and gone with the next result: no hole of the heap must grow by it. */
+    struct region *region = region_new();
+    struct snapshot *s =
+        region != NULL ? region_alloc(region, sizeof *s + count * sizeof s->rows[0] + arena_bytes)
+                       : NULL;
+    if (s == NULL) {
+        region_free(region);
         return -ENOMEM;
+    }
     *s = (struct snapshot){
+        .region = region,
         .verdict = VERDICT_PASS,
         .fresh_until_mono_ms = INT64_MAX,
         .config = config_ref(config),
@@ -136,7 +145,7 @@ struct snapshot *snapshot_unref(struct snapshot *s)
         perfdata_unref(s->rows[i].perfdata);
     free(s->text);
     config_unref(s->config);
-    free(s);
+    region_free(s->region);
     return NULL;
 }
 
