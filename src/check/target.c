@@ -10,6 +10,7 @@
 #include <healthsvc/config.h>
 #include <healthsvc/log.h>
 #include <healthsvc/probe.h>
+#include <healthsvc/slab.h>
 #include <healthsvc/stats.h>
 #include <healthsvc/units.h>
 
@@ -26,9 +27,12 @@ static void set_text(const char **text, char **owned, const char *value, const c
     *text = *owned != NULL ? *owned : value[0] != '\0' ? fallback : "";
 }
 
+/* A reload makes some anew, which live longer than what is made and freed around them. */
+static struct slab targets = SLAB_OF(struct target);
+
 struct target *target_new(const struct target_conf *conf)
 {
-    struct target *t = calloc(1, sizeof *t);
+    struct target *t = slab_get(&targets);
     if (t == NULL)
         return NULL;
     t->view.conf = conf;
@@ -224,5 +228,5 @@ void target_free(struct target *t)
     free(t->reason_owned);
     free(t->own_owned);
     perfdata_unref(t->view.perfdata);
-    free(t);
+    slab_put(&targets, t);
 }
