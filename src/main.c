@@ -222,6 +222,7 @@ static int test(const char *path)
     return r < 0 ? EXIT_FAULT : EXIT_DONE;
 }
 
+/* Takes the reference to `config`. */
 static int once(struct config *config, enum render_format format)
 {
     struct checker *checker = NULL;
@@ -246,6 +247,7 @@ static int once(struct config *config, enum render_format format)
         checker_stop(checker);
     }
     strbuf_done(&why);
+    config_unref(config);
     return code;
 }
 
@@ -360,9 +362,10 @@ static void wait_for_first_round(void)
     }
 }
 
+/* Takes the reference to `config`, so that nothing keeps the first one beyond a reload. */
 static int serve(const char *path, struct config *config, const sigset_t *signals)
 {
-    struct daemon d = {.path = path, .config = config_ref(config)};
+    struct daemon d = {.path = path, .config = config};
     struct strbuf why;
     size_t for_checks;
     strbuf_init(&why, 1024);
@@ -445,13 +448,14 @@ static int run(const struct options *o)
     }
     int code;
     r = board_open();
-    if (r < 0)
+    if (r < 0) {
         code = ending_tell(format, EXIT_FAULT, NAGIOS_UNKNOWN, "cannot start: %s", strerror(-r));
-    else
+        config_unref(config);
+    } else {
         code = serves ? serve(o->path, config, &signals) : once(config, format);
+    }
     board_close();
     notify_done();
-    config_unref(config);
     return code;
 }
 
