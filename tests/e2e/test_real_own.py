@@ -38,8 +38,11 @@ def ask_once(tmp_path, *dependencies):
     path = tmp_path / "once.conf"
     rows = ", ".join(f'{{ period = "60s"; timeout = {5 * SCALE}; {d} }}' for d in dependencies)
     path.write_text(f"dependencies = ( {rows} );")
-    said = daemon.run("-1", "-c", path)
-    assert not daemon.SANITIZER_REPORT.search(said.stderr), said.stderr
+    for _ in range(5):  # what fails on a machine that stands still is not held against anybody
+        said = daemon.run("-1", "-c", path)
+        assert not daemon.SANITIZER_REPORT.search(said.stderr), said.stderr
+        if "the checker itself was stalled" not in said.stderr:
+            break
     lines = said.stdout.splitlines()[2:]
     assert len(lines) == len(dependencies), said.stdout + said.stderr
     return {line.split(" status: ")[0]: line.split(" status: ")[1] for line in lines}, said.stderr
