@@ -22,7 +22,7 @@
 
 struct piece {
     alignas(max_align_t) struct piece *before;
-    size_t bytes, used; /* with this */
+    size_t bytes, low, high; /* what lies between is free: texts, of any length, come from above */
 };
 
 struct region {
@@ -47,41 +47,43 @@ struct region *region_free(struct region *r)
     return NULL;
 }
 
-static struct piece *piece_add(struct region *r, size_t bytes)
+/* One with so much free, or NULL. */
+static struct piece *piece_with(struct region *r, size_t bytes)
 {
-    struct piece *piece = mapped_take(bytes);
+    struct piece *piece = r->last;
+    if (piece != NULL && piece->high - piece->low >= bytes)
+        return piece;
+    size_t whole = sizeof *piece + bytes > PIECE_BYTES ? sizeof *piece + bytes : PIECE_BYTES;
+    piece = mapped_take(whole);
     if (piece == NULL)
         return NULL;
-    piece->bytes = bytes;
-    piece->used = sizeof *piece;
-    piece->before = r->last;
+    *piece = (struct piece){.before = r->last, .bytes = whole, .low = sizeof *piece, .high = whole};
     r->last = piece;
     return piece;
 }
 
 void *region_alloc(struct region *r, size_t bytes)
 {
-    struct piece *piece = r->last;
+    enum {
+        ALIGN = alignof(max_align_t)
+    };
     if (bytes > PTRDIFF_MAX)
         return NULL;
-    size_t room = (bytes + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
-    if (piece == NULL || piece->bytes - piece->used < room) {
-        size_t whole = room + sizeof *piece;
-        piece = piece_add(r, whole > PIECE_BYTES ? whole : PIECE_BYTES);
-    }
+    size_t room = (bytes + ALIGN - 1) / ALIGN * ALIGN;
+    struct piece *piece = piece_with(r, room);
     if (piece == NULL)
         return NULL;
-    void *memory = (char *)piece + piece->used;
-    piece->used += room;
-    return memory;
+    piece->low += room;
+    return (char *)piece + piece->low - room;
 }
 
 char *region_copy(struct region *r, const char *text, size_t len)
 {
-    char *copy = region_alloc(r, len + 1);
-    if (copy != NULL)
-        memcpy(copy, text, len);
-    return copy;
+    struct piece *piece = piece_with(r, len + 1);
+    if (piece == NULL)
+        return NULL;
+    piece->high -= len + 1;
+    return memcpy((char *)piece + piece->high, text, len);
 }
 
 char *region_copy_text(struct region *r, const char *text)
