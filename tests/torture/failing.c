@@ -3,7 +3,8 @@
  * process (glibc's manual, "Replacing malloc"). The true ones are reached by the names that glibc,
  * or the sanitizer whose allocator is in its place, has for them besides.
  *
- * strdup() and the like are here because a sanitizer has its own, which do not come by malloc().
+ * strdup() and the like are here because a sanitizer has its own, which do not come by malloc(). What
+ * is mapped counts, too, unless there is one: it takes what it needs itself that way.
  */
 #include "failing.h"
 
@@ -15,6 +16,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #if defined __has_feature
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
@@ -24,6 +28,7 @@
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__ || defined SANITIZED
 #define TRUE_NAME(name) "__interceptor_" name
 #else
+#define MAPS_ARE_OURS
 #define TRUE_NAME(name) "__libc_" name
 #endif
 
@@ -169,6 +174,28 @@ PLAIN void free(void *mem)
     true_free(mem);
     errno = err;
 }
+
+#ifdef MAPS_ARE_OURS
+
+PLAIN void *mmap(void *at, size_t bytes, int access, int flags, int fd, off_t offset)
+{
+    if (refuses(CALLER))
+        return MAP_FAILED;
+    void *mem = mmap64(at, bytes, access, flags, fd, offset);
+    if (mem != MAP_FAILED)
+        (void)count(mem);
+    return mem;
+}
+
+PLAIN int munmap(void *mem, size_t bytes)
+{
+    int r = (int)syscall(SYS_munmap, mem, bytes);
+    if (r == 0)
+        atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+    return r;
+}
+
+#endif
 
 PLAIN static char *copy(const void *caller, const char *text, size_t len)
 {
