@@ -25,7 +25,7 @@ struct cost {
     double cpu_us;
 };
 static const struct cost plain = {
-    .rest_bytes = 1400, .kept_bytes = 700, .flight_bytes = 1400, .cpu_us = 22};
+    .rest_bytes = 1200, .kept_bytes = 700, .flight_bytes = 1400, .cpu_us = 22};
 static const struct cost tls = {
     .rest_bytes = 5200, .kept_bytes = 27000, .flight_bytes = 38000, .cpu_us = 660};
 static const struct cost command = {.rest_bytes = 1800, .flight_bytes = 5000, .cpu_us = 1000};
