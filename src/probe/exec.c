@@ -13,11 +13,11 @@
 
 #include <healthsvc/config.h>
 #include <healthsvc/perfdata.h>
+#include <healthsvc/region.h>
 #include <healthsvc/strbuf.h>
 #include <healthsvc/units.h>
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -31,8 +31,7 @@ enum plugin_code {
 };
 
 struct exec_conf {
-    char **argv; /* points into `words` */
-    char *words;
+    char **argv;
 };
 
 struct exec_probe {
@@ -41,16 +40,6 @@ struct exec_probe {
     bool waited;         /* for others to end: it had less than the whole time */
     struct child *child; /* NULL: not running */
 };
-
-static void exec_release(struct target_conf *conf)
-{
-    struct exec_conf *exec = conf->scheme_conf;
-    if (exec == NULL)
-        return;
-    free(exec->argv);
-    free(exec->words);
-    *exec = (struct exec_conf){0};
-}
 
 static int exec_prepare(struct target_conf *conf, struct strbuf *why)
 {
@@ -62,11 +51,10 @@ static int exec_prepare(struct target_conf *conf, struct strbuf *why)
     }
     for (const char *p = conf->exec; *p != '\0'; p++)
         count += *p == '\n';
-    exec->words = strdup(conf->exec);
-    exec->argv = calloc(count + 1, sizeof exec->argv[0]);
-    if (exec->words == NULL || exec->argv == NULL)
+    char *word = region_copy_text(conf->owner->region, conf->exec);
+    exec->argv = region_alloc(conf->owner->region, (count + 1) * sizeof exec->argv[0]);
+    if (word == NULL || exec->argv == NULL)
         return -ENOMEM;
-    char *word = exec->words;
     for (size_t i = 0; i < count; i++) {
         exec->argv[i] = word;
         word += strcspn(word, "\n");
@@ -223,6 +211,5 @@ const struct scheme scheme_exec = {
     .flags = SCHEME_COMMAND,
     .conf_size = sizeof(struct exec_conf),
     .prepare = exec_prepare,
-    .release = exec_release,
     .ops = &exec_ops,
 };

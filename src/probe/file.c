@@ -11,6 +11,7 @@
 
 #include <healthsvc/config.h>
 #include <healthsvc/keys.h>
+#include <healthsvc/region.h>
 #include <healthsvc/strbuf.h>
 #include <healthsvc/units.h>
 
@@ -114,7 +115,7 @@ static int file_prepare(struct target_conf *conf, struct strbuf *why)
         strbuf_adds(why, "'url': a file has no query: a '?' in its name is written %3F");
         return -EINVAL;
     }
-    file->path = strdup(conf->path);
+    file->path = region_copy_text(conf->owner->region, conf->path);
     if (file->path == NULL)
         return -ENOMEM;
     if (!decode(file->path)) {
@@ -133,8 +134,6 @@ static void file_release(struct target_conf *conf)
     if (file == NULL)
         return;
     file->pattern = expect_pattern_free(file->pattern);
-    free(file->path);
-    file->path = NULL;
 }
 
 /* ---- on the thread of a look ---- */
