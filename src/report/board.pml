@@ -55,7 +55,7 @@
  *     snapshot_unref     atomic_fetch_sub_explicit(&s->refs, 1,
  *     snapshot_free      body_free(
  *     snapshot_free      config_unref(s->config);
- *     snapshot_free      free(s);
+ *     snapshot_free      region_free(s->region);
  * src/report/body.c
  *   body_add
  *     body_add           atomic_load_explicit(slot,
@@ -196,7 +196,7 @@
  *     server_stop        server_stop(
  *     main_stop          checker_stop(
  *   serve
- *     main_serve         .config = config_ref(config)
+ *     main_serve         .config = config}
  *     main_serve         checker_start(
  *     main_serve         server_start(
  *     main_serve         sigwait(
@@ -208,7 +208,6 @@
  *     main_run           board_open();
  *     main_run           serve(
  *     board_close        board_close();
- *     main_run           config_unref(config);
  */
 
 #ifndef READERS
@@ -835,7 +834,6 @@ inline main_stop()
 inline main_serve()
 {
     d_config = 1;
-    config_ref(1);
     checker_start();
     serving = true;
     atomic {
@@ -861,8 +859,7 @@ inline main_run()
     config_refs[1] = 1;
     board_is_open = true;
     main_serve();
-    board_close();
-    config_unref(1)
+    board_close()
 }
 
 inline ghost_end()
