@@ -26,7 +26,7 @@
 #define HEADER_ROOM_BYTES 320
 #define DATE_BYTES 30                       /* an IMF-fixdate, RFC 9110 section 5.6.7 */
 #define BODY_LIMIT_BYTES (64 * 1024 * 1024) /* /metrics of 10,000 dependencies is below 40 MB */
-#define KEPT_BUFFER_BYTES (256 * 1024)      /* what a worker holds on to between answers */
+#define KEPT_BUFFER_BYTES (32 * 1024)       /* what a worker holds on to between answers */
 
 static _Thread_local struct {
     struct strbuf out;

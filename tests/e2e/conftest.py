@@ -2,6 +2,7 @@
 import os
 
 from fixtures import *  # noqa: F401,F403
+import daemon
 
 # Under memcheck (make check-valgrind) these would look at Valgrind instead of the daemon.
 NOT_UNDER_MEMCHECK = (
@@ -17,9 +18,18 @@ NOT_UNDER_MEMCHECK = (
 )
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "plain_build: neither with a sanitizer nor under memcheck, "
+                            "which keep memory that is freed")
+
+
 def pytest_collection_modifyitems(config, items):
-    if "HEALTHSVC_MEMCHECK" not in os.environ:
-        return
-    left_out = [item for item in items if item.name.startswith(NOT_UNDER_MEMCHECK)]
+    memcheck = "HEALTHSVC_MEMCHECK" in os.environ
+    left_out = []
+    for item in items:
+        plain = item.get_closest_marker("plain_build") is not None
+        if (memcheck and (plain or item.name.startswith(NOT_UNDER_MEMCHECK))) or \
+                (plain and daemon.is_sanitized()):
+            left_out.append(item)
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]

@@ -223,6 +223,31 @@ def test_three_hundred_reloads_under_load(healthsvc, peers):
     wait_for(lambda: descriptors(svc) <= open_before + 8, what="the release of descriptors")
 
 
+@pytest.mark.plain_build
+def test_what_is_taken_out_takes_its_memory_along(healthsvc, peers):
+    """Be it of the first configuration or of a later one."""
+    def anonymous_kb(svc):
+        with open(f"/proc/{svc.pid}/status") as status:
+            return int(re.search(r"RssAnon:\s+(\d+) kB", status.read())[1])
+
+    gone, head = peers.refused(), HEAD.replace("500ms", "1h")
+    many = conf(*(dependency(f"d{i}", gone, 'importance = "info";') for i in range(4000)),
+                head=head)
+    few = conf(dependency("d0", gone, 'importance = "info";'), head=head)
+    svc = healthsvc(few)
+    svc.wait_health("d0 status: Error. connection refused")
+    least_kb = anonymous_kb(svc)
+    first = healthsvc(many)
+    assert "added, 0 removed" in svc.reload(many)
+    for other in svc, first:
+        other.wait_health("d3999 status: Error. connection refused")
+        most_kb = anonymous_kb(other)
+        assert most_kb - least_kb > 3000  # else what follows says nothing
+        assert "3999 removed" in other.reload(few)
+        wait_for(lambda svc=other, most_kb=most_kb:
+                 anonymous_kb(svc) - least_kb < (most_kb - least_kb) / 3, what="memory back")
+
+
 def test_a_burst_of_signals_ends_in_the_last_file(healthsvc, peers):
     """Signals that come while a reload runs are one more reload, with the newest file."""
     peer = peers.http()

@@ -16,7 +16,6 @@ against every row.
 import json
 import os
 import pathlib
-import re
 import sys
 
 import pytest
@@ -53,18 +52,10 @@ def pytest_collection_modifyitems(config, items):
                      for row in getattr(module, "ELSEWHERE", ())]
         pathlib.Path(config.getoption("--rows-to")).write_text(
             "".join(json.dumps(row) + "\n" for row in rows))
-    if is_sanitized():
+    if daemon.is_sanitized():
         plain = [item for item in items if item.get_closest_marker("plain_build")]
         items[:] = [item for item in items if item not in plain]
         config.hook.pytest_deselected(items=plain)
-
-
-def is_sanitized():
-    """Of a collection without a build it is not asked."""
-    try:
-        return re.search(rb"__[at]san_init", pathlib.Path(daemon.BINARY).read_bytes()) is not None
-    except FileNotFoundError:
-        return False
 
 
 @pytest.fixture
