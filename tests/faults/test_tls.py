@@ -27,6 +27,15 @@ def watched(peers, authority, witness):
     return watch
 
 
+def exchanged(witness, peer, bad, state, outcome=None):
+    """The fault is that its identity is `bad`, the recovery that it has its own again."""
+    good = peer.tls
+    with witness.fault(state, outcome=outcome):
+        peer.tls = bad
+    with witness.recovery():
+        peer.tls = good
+
+
 def certificate(fault, holds, scheme, state, outcome, name, **made):
     return pytest.param(scheme, made, state, outcome, id=name, marks=row(fault, holds))
 
@@ -44,39 +53,27 @@ def certificate(fault, holds, scheme, state, outcome, name, **made):
 ])
 def test_a_bad_certificate(watched, witness, authority, scheme, made, state, outcome):
     peer = watched(scheme)
-    good = peer.tls
     made = {key: now() + days(value) if isinstance(value, int) else value
             for key, value in made.items()}
     bad = authority.server(**made)
-    with witness.fault(state, outcome=outcome):
-        peer.tls = bad
-    with witness.recovery():
-        peer.tls = good
+    exchanged(witness, peer, bad, state, outcome=outcome)
 
 
 @row("certificate of an authority that nobody knows", "down: not trusted")
 def test_an_unknown_authority(watched, witness, tmp_path):
     peer = watched()
-    good = peer.tls
     unknown = Authority(tmp_path, "another authority").server()
-    with witness.fault(r"Error\. certificate not trusted.*", outcome="tls_untrusted"):
-        peer.tls = unknown
-    with witness.recovery():
-        peer.tls = good
+    exchanged(witness, peer, unknown, r"Error\. certificate not trusted.*", outcome="tls_untrusted")
 
 
 @row("the certificate of the issuer, in the middle of the chain, expired",
      "down: expired, and whose")
 def test_an_expired_issuer(watched, witness, authority, tmp_path):
     peer = watched()
-    good = peer.tls
     between = Authority(tmp_path, "between", authority, not_after=now() - days(2))
     bad = between.server()
-    with witness.fault(r"Error\. issuer's certificate 'between' expired 2 days ago",
-                       outcome="tls_expired"):
-        peer.tls = bad
-    with witness.recovery():
-        peer.tls = good
+    exchanged(witness, peer, bad,
+              r"Error\. issuer's certificate 'between' expired 2 days ago", outcome="tls_expired")
 
 
 @row("the authority is taken back: its certificate is replaced in `ca_file`, SIGHUP",
@@ -133,17 +130,13 @@ def test_an_exchanged_certificate(watched, witness, authority):
 @row("a chain of 200 KB", "down: too long")
 def test_a_giant_chain(watched, witness, authority, tmp_path):
     peer = watched()
-    good = peer.tls
     giant = tmp_path / "giant.pem"
     one = authority.issue(padding=1500).read_bytes()
     giant.write_bytes(authority.issue().read_bytes()
                       + 100 * one[one.index(b"-----BEGIN CERTIFICATE"):])
     bad = serving(giant)
-    with witness.fault(r"Error\. TLS handshake failed: excessive message size",
-                       outcome="tls_handshake"):
-        peer.tls = bad
-    with witness.recovery():
-        peer.tls = good
+    exchanged(witness, peer, bad,
+              r"Error\. TLS handshake failed: excessive message size", outcome="tls_handshake")
 
 
 @row("a true chain of 50 authorities, 22 KB", "up: followed to its end (OpenSSL's limit is 100)")
@@ -163,27 +156,20 @@ def test_a_deep_chain(watched, witness, authority, tmp_path):
 @row("a server that speaks no more than TLS 1.1", "down: there is no way below TLS 1.2")
 def test_a_downgrade(watched, witness, authority):
     peer = watched()
-    good = peer.tls
     old = authority.server()
     old.set_ciphers("ALL:@SECLEVEL=0")
     old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
-    with witness.fault(r"Error\. peer refuses TLS: alert 'protocol version'",
-                       outcome="tls_handshake"):
-        peer.tls = old
-    with witness.recovery():
-        peer.tls = good
+    exchanged(witness, peer, old,
+              r"Error\. peer refuses TLS: alert 'protocol version'", outcome="tls_handshake")
 
 
 @row("the server demands a certificate of the client's, which has none",
      "down: what the server says of it, unless its reset overtakes that")
 def test_a_demand_for_a_certificate(watched, witness, authority):
     peer = watched()
-    good = peer.tls
     demanding = authority.server(client_ca=authority.ca_file)
-    with witness.fault(r"Error\. (peer refuses TLS: alert '\w.*'|connection reset by peer)"):
-        peer.tls = demanding
-    with witness.recovery():
-        peer.tls = good
+    exchanged(witness, peer, demanding,
+              r"Error\. (peer refuses TLS: alert '\w.*'|connection reset by peer)")
 
 
 @row("plain text on the TLS port", "down: it does not speak TLS")
