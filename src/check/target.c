@@ -101,6 +101,9 @@ static bool count_tried(struct target *t, const struct probe_result *r)
 
     bool changed = judge_count(&t->judge, class, conf->fall, conf->rise);
     v->state = t->judge.state;
+    bool doubted = v->state == TARGET_UP && class == OUTCOME_CLASS_BAD;
+    free(t->doubt);
+    t->doubt = doubted ? strdup(r->text) : NULL;
     if (v->state == TARGET_UP)
         set_text(&v->reason, &t->reason_owned, class == OUTCOME_CLASS_GOOD ? r->text : "", "");
     else if (class != OUTCOME_CLASS_GOOD) /* the last thing that was wrong explains the state */
@@ -201,8 +204,9 @@ void target_adopt(struct target *t, const struct target_conf *conf, bool judged_
         t->view.since_wall_ms = clock_wall_ms();
         if (t->view.state == TARGET_UP)
             set_text(&t->view.reason, &t->reason_owned, "", "");
-        else if (t->view.state == TARGET_DOWN)
-            set_text(&t->view.reason, &t->reason_owned, outcome_sentence(t->view.outcome),
+        else if (was == TARGET_UP)
+            set_text(&t->view.reason, &t->reason_owned,
+                     t->doubt != NULL ? t->doubt : outcome_sentence(t->view.outcome),
                      outcome_sentence(t->view.outcome));
         log_change(t, was);
     }
@@ -227,6 +231,7 @@ void target_free(struct target *t)
 {
     free(t->reason_owned);
     free(t->own_owned);
+    free(t->doubt);
     perfdata_unref(t->view.perfdata);
     slab_put(&targets, t);
 }

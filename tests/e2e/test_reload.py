@@ -56,6 +56,18 @@ def test_a_kept_dependency_keeps_what_is_known(healthsvc, peers):
     assert svc.metric(checks) == before
 
 
+def test_a_lower_fall_tells_what_was_wrong(healthsvc, peers):
+    peer = peers.http()
+    listed = dependency("trips", peer, 'fall = 9; confirm = "300ms";')
+    svc = healthsvc(conf(listed))
+    svc.wait_health("^200 ")
+    peer.status = 507
+    wait_for(lambda: svc.metric('healthsvc_checks_total{outcome="http_status",class="bad"}') > 0)
+    svc.reload(conf(listed.replace("fall = 9", "fall = 1")))
+    svc.wait_health(r"^500 .*trips status: Error\. HTTP 507")
+    assert "unexpected HTTP status" not in svc.log_text()
+
+
 def test_a_changed_url_is_asked_at_once_and_does_not_count_before(healthsvc, peers):
     hung, peer = peers.hung(), peers.http()
     slow = 'period = "60s"; timeout = "50s";'
