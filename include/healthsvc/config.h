@@ -68,7 +68,7 @@ struct target_conf {
     void *scheme_conf;               /* scheme->conf_size bytes; NULL: none */
     unsigned position;               /* in config.targets */
     int line;                        /* of its group in the file, for messages */
-    const char *file;                /* owned by `owner` */
+    const char *file;
 };
 
 /* What an address answers to: a set of these bits. */
@@ -126,7 +126,6 @@ struct config {
     struct target_conf **by_name; /* the same, sorted, for config_find_target() */
     size_t target_count;
     bool lists_dependencies; /* `dependencies` is written, be it with none in it */
-    char **files;            /* every file read, for target_conf.file; NULL-terminated */
 };
 
 /* A fault's text, complete: "health.conf:12: unknown setting 'perod', did you mean 'period'?" */

@@ -29,8 +29,8 @@ struct target_ground {
 };
 
 struct target {
-    struct target_view view;            /* conf is borrowed from the checker's configuration */
-    char *reason_owned, *own_owned;     /* what the view's texts point to; NULL: static */
+    struct target_view view;        /* conf is borrowed from the checker's configuration */
+    char *reason_owned, *own_owned; /* what the view's texts point to; NULL: static */
     char *doubt; /* what was wrong last, while up; NULL: nothing, or there was no memory */
     const struct target_ground *ground; /* borrowed */
     struct loop_timer start;

@@ -128,11 +128,9 @@ void loader_resolve(struct loader *l, char **file)
 {
     if (*file == NULL)
         return;
-    char *resolved = source_resolve(&l->source, *file);
-    *file = resolved != NULL ? region_copy_text(l->config->region, resolved) : NULL;
+    *file = source_resolve(&l->source, *file);
     if (*file == NULL)
         l->no_memory = true;
-    free(resolved);
 }
 
 int config_load(const char *path, config_fault_fn fault, void *arg, struct config **ret_config)
@@ -149,7 +147,7 @@ int config_load(const char *path, config_fault_fn fault, void *arg, struct confi
     l.config->path = region_copy_text(l.config->region, path);
     if (l.config->path == NULL)
         goto fail;
-    err = source_read(&l.source, path, &l.faults);
+    err = source_read(&l.source, path, l.config->region, &l.faults);
     if (err != 0)
         goto fail;
     if (strbuf_error(&l.source.text) == 0)
@@ -157,9 +155,6 @@ int config_load(const char *path, config_fault_fn fault, void *arg, struct confi
     err = l.no_memory || l.faults.no_memory ? -ENOMEM : tell_faults(&l, fault, arg);
     if (err != 0)
         goto fail;
-    l.config->files = l.source.files; /* the targets borrow their names */
-    l.source.files = NULL;
-    l.source.file_count = 0;
     *ret_config = l.config;
     l.config = NULL;
     err = 0;
@@ -182,9 +177,6 @@ struct config *config_unref(struct config *config)
         return NULL;
     for (size_t i = 0; i < config->target_count; i++)
         dependency_done(config->targets[i]);
-    for (size_t i = 0; config->files != NULL && config->files[i] != NULL; i++)
-        free(config->files[i]);
-    free(config->files);
     config->details_token = secret_free(config->details_token);
     region_free(config->region);
     free(config);

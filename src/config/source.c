@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -24,6 +23,7 @@
 #include <unistd.h>
 
 #include <healthsvc/clock.h>
+#include <healthsvc/region.h>
 #include <healthsvc/units.h>
 
 #include "config/faults.h"
@@ -78,18 +78,6 @@ static int read_content(const char *path, struct strbuf *content)
     int err = got < 0 ? -errno : strbuf_error(content);
     close(fd);
     return err;
-}
-
-static int add_file(struct source *s, char *path)
-{
-    char **files = reallocarray(s->files, s->file_count + 2, sizeof *files);
-
-    if (files == NULL)
-        return -ENOMEM;
-    s->files = files;
-    files[s->file_count++] = path;
-    files[s->file_count] = NULL;
-    return 0;
 }
 
 static int add_span(struct source *s, const char *file, unsigned file_line)
@@ -196,7 +184,7 @@ static const char *skip_token(struct scan *sc, const char *p)
     return p + 1;
 }
 
-static int scan_file(struct source *s, const struct scan *outer, char *path, unsigned depth);
+static int scan_file(struct source *s, const struct scan *outer, const char *path, unsigned depth);
 
 /* The include statement in `line`, if it is one: its name (from the quote on), else NULL. */
 static const char *include_name(const char *line)
@@ -211,22 +199,20 @@ static const char *include_name(const char *line)
     return gap > 0 && line[gap] == '"' ? line + gap : NULL;
 }
 
-/* Takes `path`; `name` is what is written for it. */
-static int include_file(struct scan *sc, const char *name, char *path)
+/* `name` is what is written for it. */
+static int include_file(struct scan *sc, const char *name, const char *path)
 {
     struct source *s = sc->s;
 
     for (const struct scan *o = sc; o != NULL; o = o->outer) {
         if (strcmp(o->file, path) == 0) {
             faults_add_line(s->faults, s->line, "'%s' includes itself", name);
-            free(path);
             return 0;
         }
     }
     if (sc->depth == SOURCE_MAX_DEPTH) {
         faults_add_line(s->faults, s->line, "more than %d files include one another",
                         SOURCE_MAX_DEPTH);
-        free(path);
         return 0;
     }
     return scan_file(s, sc, path, sc->depth + 1);
@@ -254,8 +240,7 @@ static int include_pattern(struct scan *sc, const char *name, const char *patter
         faults_add_line(s->faults, s->line, "cannot read the folder of '%s': %s", name,
                         strerror(errno));
     for (size_t i = 0; r == 0 && i < found.gl_pathc && err == 0; i++) {
-        char *path = strdup(found.gl_pathv[i]);
-        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it is kept in a list that has moved. */
+        const char *path = region_copy_text(s->region, found.gl_pathv[i]);
         err = path != NULL ? include_file(sc, path, path) : -ENOMEM;
     }
     globfree(&found);
@@ -269,8 +254,6 @@ static int scan_include(struct scan *sc, const char *statement, const char *p,
     size_t len = strcspn(p + 1, "\"\\\n");
     const char *after = p + 1 + len;
     struct source *s = sc->s;
-    char *name = NULL, *path = NULL;
-    int err = -ENOMEM;
 
     copy_up_to(sc, statement);
     if (*after != '"') {
@@ -282,24 +265,13 @@ static int scan_include(struct scan *sc, const char *statement, const char *p,
 
     unsigned file_line;
     (void)source_place(s, s->line, &file_line);
-    name = strndup(p + 1, len);
-    if (name == NULL)
-        goto fail;
-    path = source_resolve(s, name);
+    const char *name = region_copy(s->region, p + 1, len);
+    const char *path = name != NULL ? source_resolve(s, name) : NULL;
     if (path == NULL)
-        goto fail;
-    if (strpbrk(name, "*?[") != NULL) {
-        err = include_pattern(sc, name, path);
-    } else {
-        err = include_file(sc, name, path);
-        path = NULL;
-    }
-    if (err == 0)
-        err = add_span(s, sc->file, file_line);
-fail:
-    free(path);
-    free(name);
-    return err;
+        return -ENOMEM;
+    int err = strpbrk(name, "*?[") != NULL ? include_pattern(sc, name, path)
+                                           : include_file(sc, name, path);
+    return err == 0 ? add_span(s, sc->file, file_line) : err;
 }
 
 /* Before the token at `p` is passed: mends the commas around it. */
@@ -374,23 +346,15 @@ static const char *why_unreadable(int err)
     return err == -ETIMEDOUT ? "its end has not come within 5s" : strerror(-err);
 }
 
-/* Takes `path`. */
-static int scan_file(struct source *s, const struct scan *outer, char *path, unsigned depth)
+static int scan_file(struct source *s, const struct scan *outer, const char *path, unsigned depth)
 {
     struct scan sc = {.s = s, .outer = outer, .file = path, .depth = depth};
     size_t begin = s->text.len;
     unsigned at = s->line; /* an unreadable file is a fault of the line that includes it */
-    int err = add_file(s, path);
+    int err = outer == NULL ? add_span(s, path, 1) : 0;
 
-    if (err != 0) {
-        free(path);
+    if (err != 0)
         return err;
-    }
-    if (outer == NULL) {
-        err = add_span(s, path, 1);
-        if (err != 0)
-            return err;
-    }
     strbuf_init(&sc.content, SOURCE_MAX_BYTES);
     err = read_content(path, &sc.content);
     if (err == -ENOMEM)
@@ -416,17 +380,17 @@ fail:
     return err;
 }
 
-int source_read(struct source *s, const char *path, struct faults *faults)
+int source_read(struct source *s, const char *path, struct region *region, struct faults *faults)
 {
     const char *slash = strrchr(path, '/');
-    char *copy = strdup(path);
 
-    *s = (struct source){.line = 1, .faults = faults};
+    *s = (struct source){.line = 1, .region = region, .faults = faults};
     s->dir_len = slash != NULL ? (size_t)(slash - path) + 1 : 0;
     strbuf_init(&s->text, SOURCE_MAX_BYTES);
-    if (copy == NULL)
+    s->main_file = region_copy_text(region, path);
+    if (s->main_file == NULL)
         return -ENOMEM;
-    int err = scan_file(s, NULL, copy, 1);
+    int err = scan_file(s, NULL, s->main_file, 1);
     if (err == 0 && strbuf_error(&s->text) == -ENOMEM)
         err = -ENOMEM;
     if (err == 0 && strbuf_error(&s->text) == -E2BIG)
@@ -439,9 +403,6 @@ void source_done(struct source *s)
 {
     strbuf_done(&s->text);
     free(s->spans);
-    for (size_t i = 0; i < s->file_count; i++)
-        free(s->files[i]);
-    free(s->files);
     *s = (struct source){0};
 }
 
@@ -462,11 +423,12 @@ const char *source_place(const struct source *s, unsigned line, unsigned *ret_fi
 
 char *source_resolve(const struct source *s, const char *path)
 {
-    struct strbuf whole;
+    size_t dir_len = path[0] != '/' ? s->dir_len : 0, len = strlen(path);
+    char *whole = region_alloc(s->region, dir_len + len + 1);
 
-    strbuf_init(&whole, 4 * PATH_MAX);
-    if (path[0] != '/')
-        strbuf_add(&whole, s->files[0], s->dir_len);
-    strbuf_adds(&whole, path);
-    return strbuf_take(&whole);
+    if (whole != NULL) {
+        memcpy(whole, s->main_file, dir_len);
+        memcpy(whole + dir_len, path, len + 1);
+    }
+    return whole;
 }
