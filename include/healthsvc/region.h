@@ -1,8 +1,8 @@
 /*
  * region.h: memory for many things that live and die together.
  *
- * What is allocated stays until all of it is freed at once. It lies in pieces that malloc() maps, so
- * that it takes no part in the heap: things of another life between them would keep either's pages.
+ * What is allocated stays until all of it is freed at once. It lies in mapped pieces, apart from the
+ * heap: things of another life between them would keep either's pages.
  * Owner: whoever called region_new(). Threads: one at a time.
  */
 #ifndef HEALTHSVC_REGION_H

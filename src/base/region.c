@@ -14,11 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if MAPPED_PIECES
-#define PIECE_BYTES 262144 /* what is not touched takes no memory */
-#else
-#define PIECE_BYTES 0
-#endif
+#define PIECE_BYTES (MAPPED_PIECES * 262144) /* what is not touched takes no memory */
 
 struct piece {
     alignas(max_align_t) struct piece *before;

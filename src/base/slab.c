@@ -10,11 +10,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#if MAPPED_PIECES
-#define PIECE_BYTES 65536
-#else
-#define PIECE_BYTES 0
-#endif
+#define PIECE_BYTES (MAPPED_PIECES * 65536)
 
 struct slot {
     alignas(max_align_t) struct slab_piece *piece;
